@@ -18,6 +18,7 @@ from rich.console import Console
 
 from oclear import __version__
 from oclear.errors import OclearError
+from oclear.runtime import prepare_process
 
 if TYPE_CHECKING:
     from oclear.commands.shared.result import CommandResult
@@ -354,9 +355,7 @@ def _run(call: Callable[[Reporter], CommandResult], as_json: bool) -> None:
 
 def main() -> None:
     """Exit code 0: done; 2: the user's input is wrong (at most three lines); 1: a defect of ours."""
-    # Threads that wait for each other asleep, not spinning: on shared cores that is three times faster. The variable
-    # is read when torch is loaded, which no module does before this.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    prepare_process()
     code = _main()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -1,0 +1,27 @@
+"""How a process that computes on a CPU waits for threads and keeps its memory; to be set before torch is loaded."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+
+# Of glibc's <malloc.h>.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+
+
+def prepare_process() -> None:
+    """Makes encoders fast on shared CPU cores.
+
+    Threads wait for each other asleep, not spinning: three times faster on shared cores. Freed memory is kept, not
+    handed back to the system after every layer and faulted in again for the next: MobileNetV2 encodes 3 times as many
+    pictures a second (54 -> 159 to 194, measured on 2 cores), as the kernel had spent two thirds of the time on page
+    faults. The price is that a process stays as large as it ever was.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if sys.platform != "linux" or "MALLOC_MMAP_THRESHOLD_" in os.environ:
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, 1 << 30)
+        mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)

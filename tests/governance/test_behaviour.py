@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oclear.datasets import SimulationConfig, simulate_exposures
-from oclear.governance.behaviour import behaviour_edges, click_support, position_examination
+from oclear.governance.clicks import click_support
+from oclear.governance.evidence.co_clicks import behaviour_edges
+from oclear.governance.examination import position_examination
 from oclear.tables import Truth
 
 GATES = {"query_gate": 0.6, "item_gate": 0.8, "least_queries": 3}

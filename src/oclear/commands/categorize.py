@@ -24,7 +24,7 @@ from oclear.governance import (
     previous_ids,
     write_categories,
 )
-from oclear.governance.identity import (
+from oclear.governance.evidence.keys import (
     KNOWN_FORBIDS,
     KNOWN_KEYS,
     codes_of,

@@ -12,20 +12,22 @@ from pydantic import BaseModel, ConfigDict, Field
 from scipy.sparse import csr_matrix
 
 from oclear.governance.assign import Assignment, Memberships, assign_queries
-from oclear.governance.behaviour import Clicks, behaviour_edges, click_support
 from oclear.governance.categories import SAMPLES_SCHEMA, Categories
+from oclear.governance.clicks import Clicks, click_support
 from oclear.governance.evidence import Edges, chain_edges, make_edges
-from oclear.governance.holdout import hold_out_clicks
-from oclear.governance.identity import (
+from oclear.governance.evidence.co_clicks import behaviour_edges
+from oclear.governance.evidence.image_hash import image_hash_edges
+from oclear.governance.evidence.keys import (
     KNOWN_FORBIDS,
     KNOWN_KEYS,
     codes_of,
-    image_hash_edges,
     key_edges,
     resolve_columns,
 )
+from oclear.governance.evidence.neighbours import look_edges
+from oclear.governance.holdout import hold_out_clicks
 from oclear.governance.ids import StableIds, number_groups
-from oclear.governance.looks import Looks, look_edges, nearest, normalized
+from oclear.governance.looks import Looks, nearest, normalized
 from oclear.governance.merge import Merge, merge_items
 from oclear.tables import Exposures, Items, Queries, SkippedImages, Truth
 

@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oclear.errors import TableError
-from oclear.governance import identity
-from oclear.governance.identity import (
+from oclear.governance.evidence import image_hash
+from oclear.governance.evidence.image_hash import image_hash_edges
+from oclear.governance.evidence.keys import (
     KNOWN_KEYS,
     codes_of,
-    image_hash_edges,
     key_edges,
     resolve_columns,
 )
@@ -117,7 +117,7 @@ def test_hashing_in_pieces_keeps_the_pictures_in_order(make, images):
     items = make.items(len(images), images=images)
     skipped = SkippedImages()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(identity, "_HASHED_AT_ONCE", 3)
+        patch.setattr(image_hash, "_HASHED_AT_ONCE", 3)
         group = np.array(same_group(len(images), hash_edges(items, skipped=skipped)))
     for i, data in enumerate(images):
         expected = [j for j, other in enumerate(images) if j == i or other == data is not None]

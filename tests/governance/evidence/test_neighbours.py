@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oclear.governance import normalized
-from oclear.governance.looks import look_edges, nearest
+from oclear.governance.evidence.neighbours import look_edges
+from oclear.governance.looks import nearest
 from oclear.governance.merge import merge_items
 
 

@@ -22,9 +22,12 @@ def barcode(number: int) -> str:
     return f"{digits}{-total % 10}"
 
 
-def _facts(product: int, family: Family, config: ShopConfig) -> tuple[int, float, str]:
-    """Height, usual price and barcode of a product: the same at every seller."""
-    rng = np.random.default_rng([config.seed, PLAN, product])
+def _facts(product: int, line: int, family: Family, config: ShopConfig) -> tuple[int, float, str]:
+    """Height, usual price and barcode of a product: the same at every seller.
+
+    Twins are one line of products: they have a barcode each, height and usual price in common.
+    """
+    rng = np.random.default_rng([config.seed, PLAN, line])
     height = int(rng.integers(*family.height, endpoint=True))
     return height, float(rng.uniform(*family.price)), barcode(product * 100 + config.seed % 100)
 
@@ -36,7 +39,9 @@ def shop_tables(plan: Plan, config: ShopConfig) -> dict[str, pa.Table]:
         product, seller = plan.products[listing.product], SELLERS[listing.seller]
         family = SHAPES[product.shape].family
         rng = np.random.default_rng([config.seed, LISTING, listing.number])
-        height, usual, code = _facts(listing.product, FAMILIES[family], config)
+        twin_of = plan.twin_of[listing.product]
+        line = listing.product if twin_of < 0 else twin_of
+        height, usual, code = _facts(listing.product, line, FAMILIES[family], config)
         items.append(
             {
                 "item_id": listing.item_id,

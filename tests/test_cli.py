@@ -107,11 +107,24 @@ PUBLIC = {
         "--json": False,
         "--overwrite": False,
     },
+    "categories evaluate": {
+        "--categories": "!",
+        "--truth": None,
+        "--queries": None,
+        "--exposures": None,
+        "--items": None,
+        "--json": False,
+    },
 }
 
 
 def test_the_public_command_line_is_frozen() -> None:
-    commands: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    commands: dict[str, Any] = {}
+    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
+        inner = getattr(command, "commands", None)
+        commands |= (
+            {name: command} if inner is None else {f"{name} {n}": c for n, c in inner.items()}
+        )
 
     found = {
         name: {
@@ -127,14 +140,20 @@ def test_the_public_command_line_is_frozen() -> None:
     assert found == PUBLIC
 
 
-@pytest.mark.parametrize("command", ["", *PUBLIC])
+@pytest.mark.parametrize("command", ["", "categories", *PUBLIC])
 def test_help_is_there_and_quick(oclear: Callable[..., Any], command: str) -> None:
     began = time.monotonic()
-    found = oclear(*filter(None, [command]), "--help")
+    found = oclear(*command.split(), "--help")
 
     assert found.code == 0
     assert found.stdout.startswith("Usage:")
-    names = PUBLIC[command] if command else PUBLIC
+    # Of a group of commands, the next word of each of its commands.
+    below = [
+        name.removeprefix(command).split()[0]
+        for name in PUBLIC
+        if name.startswith(command) and name != command
+    ]
+    names = PUBLIC.get(command, below)
     assert all(name in found.stdout for name in names if name != "OVERRIDES" and name != "PHOTOS")
     assert time.monotonic() - began < 2
 
@@ -277,6 +296,12 @@ DEMO = "demo --data {shop} --out {out}"
         ("index --model {shop} --items {shop} --out {out}", ["not a model folder", "oclear train"]),
         ("search --index {shop} {shop}/red.png", ["no index here", "oclear index"]),
         ("evaluate --index {tmp}/nowhere --queries {shop}", ["no index here"]),
+        ("categories evaluat", ["No such command 'evaluat'", "categories --help"]),
+        ("categories evaluate --categories {tmp}", ["give --truth, --queries, or both"]),
+        (
+            "categories evaluate --categories {tmp} --truth {shop}",
+            ["not a categorize folder", "oclear categorize"],
+        ),
         (TRAIN, ["categories: not a categorize folder", "oclear categorize"]),
         (
             "categorize --items {shop} --exposures {shop}/exposures.parquet --out {out}",

@@ -32,6 +32,11 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+categories_app = typer.Typer(
+    name="categories", help="Look into a folder of 'oclear categorize'.", rich_markup_mode=None
+)
+app.add_typer(categories_app)
+
 _STOPPED = 130  # as shells count it: 128 and the number of the signal
 
 
@@ -319,6 +324,34 @@ def evaluate(
             trec=trec,
             overwrite=overwrite,
         )
+
+    _run(call, json_)
+
+
+@categories_app.command("evaluate")
+def categories_evaluate(
+    categories: Annotated[
+        Path, typer.Option("--categories", help="The folder of 'oclear categorize'.")
+    ],
+    truth: Annotated[
+        Path | None, typer.Option(help="The true products: a table of item_id and product_id.")
+    ] = None,
+    queries: Annotated[
+        Path | None, typer.Option(help="The photos, with their true items where known.")
+    ] = None,
+    exposures: Annotated[
+        Path | None, typer.Option(help="The log: measures for items never shown in it, and others.")
+    ] = None,
+    items: Annotated[
+        Path | None, typer.Option(help="The catalogue, to count its items that are in no ID.")
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """How good are the category IDs, where the truth is known?"""
+    from oclear.commands.categories import evaluate as command
+
+    def call(reporter: Reporter) -> CommandResult:
+        return command.evaluate(categories, items, truth, queries, exposures, reporter)
 
     _run(call, json_)
 

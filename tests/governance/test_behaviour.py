@@ -8,55 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oclear.datasets import SimulationConfig, simulate_exposures
 from oclear.governance.clicks import click_support
 from oclear.governance.evidence.co_clicks import behaviour_edges
-from oclear.governance.examination import position_examination
-from oclear.tables import Truth
 
 GATES = {"query_gate": 0.6, "item_gate": 0.8, "least_queries": 3}
-
-
-@pytest.mark.parametrize("bias", [0.0, 0.5, 1.0])
-def test_a_known_position_bias_is_recovered(make, bias):
-    """All clicks fall on items in random order, so position is the only thing that orders them."""
-    items, queries = make.items(60), make.queries(40_000)
-    truth = Truth(
-        items.path, pa.table({"query_id": queries.table["query_id"], "item_id": ["i000"] * 40_000})
-    )
-    config = SimulationConfig(
-        wrong=1.0, look_alike=0.0, found=0.0, position_bias=bias, clicks=0.5, list_length=10
-    )
-    found = position_examination(simulate_exposures(items, queries, truth, config))
-    expected = 1 / np.arange(1, 11) ** bias
-    np.testing.assert_allclose(found, expected, atol=0.07)
-    if bias:
-        assert (np.diff(found[:5]) < 0).all(), "the order of the first positions is kept"
-
-
-def test_good_items_that_stand_first_are_not_taken_for_position_bias(make):
-    """Two items of very different worth, shown at both positions, but the better one mostly first."""
-    rng = np.random.default_rng(0)
-    better_first = rng.random(20_000) < 0.8
-    rows = []
-    for search, first in enumerate(better_first.tolist()):
-        for position, item in enumerate(("good", "bad") if first else ("bad", "good")):
-            chance = (0.6 if item == "good" else 0.1) * (1.0, 0.5)[position]
-            rows.append((f"q{search}", item, position, bool(rng.random() < chance)))
-    log = make.log(rows).table
-    clicked = log["clicked"].to_numpy()
-    raw = clicked[1::2].mean() / clicked[::2].mean()
-    found = position_examination(log)[1]
-    assert abs(found - 0.5) < abs(raw - 0.5) - 0.1
-
-
-def test_positions_with_little_data_and_huge_ones_are_no_trouble(make):
-    log = make.log([("q0", "a", 0, True), ("q0", "b", 2**31 - 1, True), ("q1", "a", 3, False)])
-    found = position_examination(log.table)
-    assert len(found) == 1001
-    assert ((found > 0) & (found <= 1)).all() and found.max() == 1
-    support = click_support(log, make.queries(["q0", "q1"]), make.items(["a", "b"]))
-    assert support.matrix.nnz == support.clicks == 2
 
 
 def weights(make, propensity=None, purchased=None, positions=(0, 0)):

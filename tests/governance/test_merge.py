@@ -7,7 +7,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from oclear.governance.evidence import chain_edges, make_edges
-from oclear.governance.merge import merge_items
+from oclear.governance.merge import Scores, merge_items, refused_by_cannot_link
 
 KINDS = ("identity", "image_hash", "looks", "behaviour")
 
@@ -77,7 +77,6 @@ def test_the_order_of_edges_decides_nothing(graph, random):
     before = merge_items(count, edges_of(evidence), forbidden)
     after = merge_items(count, edges_of(shuffled), forbidden)
     np.testing.assert_array_equal(before.group, after.group)
-    assert before.refused == after.refused
 
 
 def test_a_chain_over_items_without_a_value_does_not_get_round_a_rule():
@@ -86,7 +85,7 @@ def test_a_chain_over_items_without_a_value_does_not_get_round_a_rule():
     merge = merge_items(5, [chain], [barcode])
     assert merge.group[0] != merge.group[4]
     assert merge.count == 2, "only one of the four ties has to go"
-    assert merge.refused == {"looks": 1}
+    assert refused_by_cannot_link(chain, merge.group, [barcode]).sum() == 1
 
 
 def test_the_stronger_evidence_is_heard_first():
@@ -117,3 +116,58 @@ def test_chains_tie_equal_codes_and_no_others(codes):
     same = merge.group[:, None] == merge.group[None, :]
     expected = (codes[:, None] == codes[None, :]) & (codes >= 0) | np.eye(len(codes), dtype=bool)
     np.testing.assert_array_equal(same, expected)
+
+
+def scores_of(*pairs):
+    a, b, score = zip(*pairs, strict=True)
+    return Scores(np.array(a), np.array(b), np.array(score, np.float32))
+
+
+def test_a_chain_ties_nothing_that_its_ends_speak_against():
+    chain = ((0, 1, 2.0), (1, 2, 1.5), (0, 2, -4.0))
+    assert merge_items(3, [], [], scores_of(*chain)).group.tolist() == [0, 0, 1]
+    weak = ((0, 1, 2.0), (1, 2, 1.5), (0, 2, -1.0))
+    assert merge_items(3, [], [], scores_of(*weak)).group.tolist() == [0, 0, 0]
+
+
+def test_the_strongest_pair_merges_first_and_groups_grow_no_larger_than_asked():
+    scores = scores_of((0, 1, 1.0), (1, 2, 3.0), (2, 3, 2.0))
+    assert merge_items(4, [], [], scores, most=2).group.tolist() == [0, 1, 1, 2]
+    proof = chain_edges("identity", np.array([0, 0, 0, -1]), "same barcode")
+    assert merge_items(4, [proof], [], scores, most=2).group.tolist() == [0, 0, 0, 1]
+
+
+def brute_force_average_linkage(count, scores, codes):
+    """Merges the best pair of groups over and over, from the definition."""
+    table = np.zeros((count, count))
+    for a, b, score in zip(scores.a, scores.b, scores.score, strict=True):
+        table[a, b] = table[b, a] = score
+    groups = [[row] for row in range(count)]
+    while True:
+        best = None
+        for i, x in enumerate(groups):
+            for j in range(i + 1, len(groups)):
+                y = groups[j]
+                values = {codes[row] for row in x + y if codes[row] >= 0}
+                mean = table[np.ix_(x, y)].mean()
+                if mean > 0 and len(values) < 2 and (best is None or mean > best[0] + 1e-12):
+                    best = (mean, i, j)
+        if best is None:
+            return sorted(sorted(group) for group in groups)
+        groups[best[1]] += groups.pop(best[2])
+
+
+@given(data=st.data(), count=st.integers(2, 9))
+@settings(deadline=None, max_examples=150)
+def test_average_linkage_is_what_the_definition_says_whatever_the_order(data, count):
+    pairs = [(a, b) for a in range(count) for b in range(a + 1, count)]
+    # Distinct scores: among equal means any order would be right.
+    score = data.draw(st.permutations(range(1, len(pairs) + 1)))
+    signs = data.draw(st.lists(st.sampled_from([-1, 1]), min_size=len(pairs), max_size=len(pairs)))
+    values = [s * (n + 0.37 * n**0.5) for s, n in zip(signs, score, strict=True)]
+    codes = np.array(data.draw(st.lists(st.integers(-1, 1), min_size=count, max_size=count)))
+    order = data.draw(st.permutations(range(len(pairs))))
+    scores = scores_of(*((*pairs[i], values[i]) for i in order))
+    group = merge_items(count, [], [codes], scores).group
+    found = sorted(np.flatnonzero(group == g).tolist() for g in range(group.max() + 1))
+    assert found == brute_force_average_linkage(count, scores, codes)

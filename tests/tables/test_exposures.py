@@ -1,5 +1,6 @@
 """The exposure log: its rules, and the merging of rows that are one exposure."""
 
+import datetime as dt
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -61,12 +62,14 @@ def test_forms_of_clicked(read_log: ReadLog, suffix: str, clicked: list[Any]) ->
 @pytest.mark.parametrize(
     "change, row, text",
     [
-        ({"item_id": ["i1", "i9", "i1"]}, 1, "'i9', expected an id of"),
-        ({"query_id": ["q1", "q1", "q9"]}, 2, "'q9', expected an id of"),
+        ({"item_id": ["i1", "i9", "i8"]}, 1, "'i9' (unknown, as in 2 of 3 rows), expected an id"),
+        ({"item_id": ["i1", "i9", "i8"]}, 1, "such as 'i1'"),
+        ({"query_id": ["q8", "q8", "q2"]}, 0, "'q8' (unknown, as in 2 of 3 rows), expected an id"),
         ({"item_id": ["i1", None, "i1"]}, 1, "found null"),
         ({"request_id": [None, "r1", "r2"]}, 0, "found null"),
         ({"position": [0, -1, 0]}, 1, "-1"),
         ({"position": [0, 1, None]}, 2, "found null"),
+        ({"position": [None, 1, 0]}, 0, "found null where clicked is true"),
         ({"position": [0, 1.5, 2]}, 1, "1.5"),
         ({"position": [0, 1, 3_000_000_000]}, 2, "below 2**31"),
         ({"clicked": [1, 0, 2]}, 2, "expected true or false"),
@@ -162,6 +165,113 @@ def test_merging_is_an_or_by_request_and_item(
     assert [row["clicked"] for row in merged] == list(clicked.values())
     assert [bool(row["purchased"]) for row in merged] == list(bought.values())
     assert [row["position"] for row in merged] == list(first.values())
+
+
+def test_a_few_unknown_ids_are_left_out_and_counted(read_log: ReadLog) -> None:
+    """A late click is on the same exposure, so it does not count a second time."""
+    rows = {
+        "request_id": ["r1", "r1", "r1", "r2", "r3", "r3", "r3"],
+        "query_id": ["q1", "q1", "q1", "q9", "q2", "q2", "q2"],
+        "item_id": ["i1", "i9", "i9", "i2", "i1", "i2", "i3"],
+        "position": [0, 1, 1, 0, 0, 1, 2],
+        "clicked": [False, False, True, True, True, False, False],
+    }
+    log = read_log(rows)
+    assert (log.unknown_items, log.unknown_queries) == (1, 1)
+    assert log.table["request_id"].to_pylist() == ["r1", "r3", "r3", "r3"]
+    assert log.table["item_id"].to_pylist() == ["i1", "i1", "i2", "i3"]
+    assert log.select(np.array([0])).unknown_items == 1
+
+
+def test_as_many_unknown_ids_as_known_ones_are_not_too_many(read_log: ReadLog) -> None:
+    part = {name: values[:2] for name, values in GOOD.items()}
+    assert len(read_log(part | {"item_id": ["i1", "i9"]})) == 1
+
+
+LATE: dict[str, Any] = {
+    "request_id": ["r1", "r1", "r2", "r1"],
+    "query_id": ["q1", "q1", "q2", "q1"],
+    "item_id": ["i1", "i2", "i1", "i2"],
+    "position": [0, 1, 0, 1],
+    "clicked": [False, False, False, True],
+}
+NOON = 1_700_000_000
+
+
+def test_a_click_before_its_exposure_is_refused(read_log: ReadLog) -> None:
+    with pytest.raises(TableError) as caught:
+        read_log(LATE | {"timestamp": [NOON, NOON, NOON, NOON - 3600]})
+    assert (caught.value.column, caught.value.row) == ("timestamp", 3)
+    assert f"a click at {NOON - 3600}, expected a time after its exposure in row 1" in str(
+        caught.value
+    )
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        [NOON, NOON, NOON, NOON + 5],
+        [NOON, NOON, NOON, NOON - 30],  # two clocks
+        [NOON, NOON, NOON - 9000, NOON],  # rows in no order of time
+        [NOON, NOON, NOON, None],
+        [NOON, None, NOON, NOON - 9000],
+        [None, None, None, None],
+    ],
+)
+def test_times_in_no_order_are_no_error(read_log: ReadLog, times: list[Any]) -> None:
+    stamps = pa.array(times, pa.int64())
+    assert read_log(pa.table(LATE | {"timestamp": stamps})).table["clicked"][1].as_py()
+
+
+def test_a_click_logged_before_its_exposure_is_no_click_before_it(read_log: ReadLog) -> None:
+    """Rows may come in any order; and what was clicked at once may be shown again."""
+    back = {name: values[::-1] for name, values in LATE.items()}
+    assert len(read_log(back | {"timestamp": [NOON + 5, NOON, NOON, NOON]})) == 3
+    assert len(read_log(back | {"timestamp": [NOON, NOON, NOON + 900, NOON + 900]})) == 3
+
+
+@pytest.mark.parametrize(
+    "wrong, read_as",
+    [
+        (NOON // 1000, "1970-01-20"),
+        (NOON * 10, "2508-"),
+        (dt.datetime(1980, 1, 1).timestamp(), "1980-"),
+        (dt.datetime.now(dt.UTC).timestamp() + 3 * 86_400, "20"),
+    ],
+)
+def test_times_of_another_unit_are_refused(read_log: ReadLog, wrong: float, read_as: str) -> None:
+    with pytest.raises(TableError) as caught:
+        read_log(GOOD | {"timestamp": [float(NOON), float(NOON), wrong]})
+    assert caught.value.row == 2
+    assert f"that is {read_as}" in str(caught.value)
+    assert "seconds, milli-" in (caught.value.hint or "")
+
+
+def test_a_simulated_log_may_run_ahead_of_the_clock(read_log: ReadLog) -> None:
+    later = [dt.datetime.now() + dt.timedelta(days=30)] * 3
+    table = pa.table(GOOD | {"timestamp": pa.array(later, pa.timestamp("us"))})
+    with pytest.raises(TableError, match="not in the future"):
+        read_log(table)
+    assert len(read_log(table.replace_schema_metadata({"simulated": "true"}))) == 3
+
+
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.lists(st.integers(0, 8), max_size=12))
+def test_duplicated_rows_change_nothing(read_log: ReadLog, again: list[int]) -> None:
+    rows = pa.table(
+        {
+            "request_id": [f"r{k // 3}" for k in range(9)],
+            "query_id": [f"q{k // 3 % 2 + 1}" for k in range(9)],
+            "item_id": [f"i{k % 3 + 1}" for k in range(9)],
+            "position": [k % 3 for k in range(9)],
+            "clicked": [k % 4 == 0 for k in range(9)],
+            "timestamp": [NOON + k for k in range(9)],
+        }
+    )
+    twice = pa.concat_tables([rows, rows.take(pa.array(again, pa.int64()))])
+    assert read_log(twice).table.equals(read_log(rows).table)
 
 
 def test_simulated_mark_survives(shop: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oclear.errors import BadImageError
+from oclear.errors import BadImageError, TableError
 from oclear.tables import Items, Pictures, read_items, read_queries
 
 
@@ -132,3 +132,42 @@ def test_flat_list_agrees_with_the_rows(lists: list[list[str | None] | None]) ->
         for key, part, place in zip(pictures.keys, pictures.parts, pictures.places, strict=True)
     ]
     assert found == expected
+
+
+def test_one_readable_picture_is_enough(shop: Path, write: Any) -> None:
+    paths = ["images/none.png", "images/a.png", "images/gone.png"]
+    path = write("some.parquet", {"item_id": list("xyz"), "image_path": paths})
+    read_items(path).pictures().require_readable()
+
+
+def test_a_column_without_a_readable_picture_is_refused(shop: Path, write: Any) -> None:
+    (shop / "images/empty.png").write_bytes(b"")
+    paths = [["images/empty.png"], ["images/none.png", "images"]]
+    path = write("none.parquet", {"item_id": list("xy"), "image_path": paths})
+    pictures = read_items(path).pictures()
+    with pytest.raises(TableError) as caught:
+        pictures.require_readable()
+    assert caught.value.column == "image_path"
+    assert "not one readable picture among 3; the first, 'images/empty.png' of 'x': empty file" in (
+        caught.value.message
+    )
+
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    image = pa.array([{"bytes": b"junk", "path": None}], kind)
+    path = write("bytes.parquet", pa.table({"item_id": ["x"], "image": image}))
+    with pytest.raises(TableError, match="the first, that of 'x': not an image") as caught:
+        read_items(path).pictures().require_readable()
+    assert caught.value.column == "image"
+
+
+def test_of_a_large_table_only_a_thousand_pictures_are_tried(
+    shop: Path, write: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    columns = {"item_id": list(range(5000)), "image_path": ["images/none.png"] * 5000}
+    pictures = read_items(write("many.parquet", columns)).pictures()
+    tried: list[int] = []
+    load = Pictures.load
+    monkeypatch.setattr(Pictures, "load", lambda s, i, **k: (tried.append(i), load(s, i, **k))[1])
+    with pytest.raises(TableError, match="among 1,000 tried"):
+        pictures.require_readable()
+    assert len(tried) == 1000 and (tried[0], tried[-1]) == (0, 4999)

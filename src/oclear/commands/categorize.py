@@ -34,6 +34,7 @@ from oclear.governance.evidence.keys import (
 from oclear.model import ModelConfig
 from oclear.progress import Reporter
 from oclear.tables import (
+    Exposures,
     Items,
     Queries,
     SkippedImages,
@@ -109,9 +110,11 @@ def categorize(
         )
         if exposures is not None:
             log = read_exposures(exposures, item_table, everything)
+            _say_unknown(log, reporter)
             if not pc.any(log.table["clicked"]).as_py():
+                known = " of known items and queries" if len(_unknown(log)) else ""
                 raise InputError(
-                    f"{exposures}: none of its {len(log):,} exposures is clicked",
+                    f"{exposures}: none of its {len(log):,} exposures{known} is clicked",
                     "Photos get their IDs from clicks: give a log with some, or use --labels truth.",
                 )
         names, counts = np.unique(everything.splits.astype(str), return_counts=True)
@@ -126,7 +129,13 @@ def categorize(
             "--labels truth: the queries have no column 'item_id' and there is no truth.parquet",
             "Give the true items, or use --labels log.",
         )
+    if labels == "truth" and truth is not None:
+        truth.pairs_for(query_table, item_table)  # refuses true items that are not in the catalogue
     _check_columns(item_table, config.governance)
+    if features is None:
+        item_table.pictures().require_readable()
+        if len(query_table):
+            query_table.pictures().require_readable()
     old = previous_ids(previous, item_table) if previous is not None else None
     skipped = SkippedImages()
     with atomic_folder(out, overwrite=overwrite) as folder:
@@ -174,8 +183,24 @@ def categorize(
                 "labels": labels,
             },
         )
-    data = {**found.summary, "samples": found.samples.num_rows, "skipped": len(skipped)}
+    unknown = {} if log is None else _unknown(log)
+    data = {**found.summary, **unknown, "samples": found.samples.num_rows, "skipped": len(skipped)}
     return CommandResult({**data, "out": str(out)}, _view(found, len(skipped)))
+
+
+def _unknown(log: Exposures) -> dict[str, int]:
+    """Exposures left out for their ids, where there are any."""
+    counts = {
+        "exposures_of_unknown_items": log.unknown_items,
+        "exposures_of_unknown_queries": log.unknown_queries,
+    }
+    return {name: count for name, count in counts.items() if count}
+
+
+def _say_unknown(log: Exposures, reporter: Reporter) -> None:
+    for name, count in _unknown(log).items():
+        what = name.rsplit("_", 1)[1]
+        reporter.say(f"left out: {count:,} exposures of {what} that are not in the {what} table")
 
 
 def _check_columns(items: Items, config: GovernanceConfig) -> None:

@@ -7,7 +7,8 @@ from oclear.governance.categories import (
     read_samples,
     write_categories,
 )
-from oclear.governance.categorize import GovernanceConfig, categorize_log, categorize_truth
+from oclear.governance.categorize import categorize_log, categorize_truth
+from oclear.governance.config import GovernanceConfig
 from oclear.governance.looks import Looks, normalized
 
 __all__ = [

@@ -39,12 +39,16 @@ class Categories:
     Args:
         samples: One row per membership; see ``SAMPLES_SCHEMA``.
         categories: One row an ID: ``category_id``, ``items``, ``documents``, ``queries``, ``purity`` (estimated share
-            of right members, in [0, 1]), ``representatives`` (item ids).
+            of right members, in [0, 1]), ``item_purity`` (the same of its items alone), ``clicked_photos`` (photos with
+            a click on its items), ``clicked_photos_elsewhere`` (those found to show something else),
+            ``representatives`` (item ids).
         links: ``id_a``, ``id_b``, ``kind``, ``weight``: IDs that evidence ties without merging them.
         evidence: The edges of every kind.
         validation: ``query_id`` and ``item_id`` of clicks held out of training, or None.
         next_id: The first ID never used.
         summary: Counts for people, and where the labels come from.
+        matches: Judged pairs: ``item_a``, ``item_b``, ``score`` (log-odds past the margin) and one column a
+            comparison; None where the keys were too few to learn to judge.
     """
 
     samples: pa.Table
@@ -54,6 +58,7 @@ class Categories:
     validation: pa.Table | None
     next_id: int
     summary: dict[str, Any] = field(default_factory=dict)
+    matches: pa.Table | None = None
 
 
 def write_categories(folder: Path, categories: Categories, items: Items) -> None:
@@ -77,6 +82,8 @@ def write_categories(folder: Path, categories: Categories, items: Items) -> None
         by_kind.setdefault(edges.kind, []).append(table)
     for kind, tables in by_kind.items():
         write_table(pa.concat_tables(tables), folder / "evidence" / f"{kind}.parquet")
+    if categories.matches is not None:
+        write_table(categories.matches, folder / "evidence" / "matches.parquet")
     manifest = {
         "format_version": FORMAT_VERSION,
         "next_category_id": categories.next_id,

@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from oclear.governance.examination import position_examination, positions_of
+from oclear.governance.examination import Examination, position_examination, positions_of
 from oclear.tables import Exposures, Items, Queries, index_of
 
 _MAX_CORRECTION = 3.0
@@ -22,34 +22,57 @@ class Clicks:
 
     Args:
         matrix: (queries, items) sparse, position-corrected weight of the clicks; 0 where there is none.
-        examination: (positions,) estimated chance that a visitor looks at a position, the best one 1.
+        positions: The estimated position bias, and how well it is determined.
         clicks: Clicked exposures.
         exposures: All exposures.
     """
 
     matrix: csr_matrix
-    examination: NDArray[np.float64]
+    positions: Examination
     clicks: int
     exposures: int
 
+    @property
+    def examination(self) -> NDArray[np.float64]:
+        """(positions,) estimated chance that a visitor looks at a position, the best one 1."""
+        return self.positions.curve
 
-def click_support(exposures: Exposures, queries: Queries, items: Items) -> Clicks:
+
+def click_support(
+    exposures: Exposures,
+    queries: Queries,
+    items: Items,
+    photo_groups: NDArray[np.int64] | None = None,
+) -> Clicks:
     """Sums the clicks of each query on each item.
 
     A click on a place that few look at says more, so it counts 1 / examination, at most three times; with a column
     ``propensity`` that is used instead, where it is given. A purchase counts twice.
+
+    Args:
+        exposures: The log.
+        queries: The photos whose clicks count.
+        items: The catalogue.
+        photo_groups: (queries,) a number for photos that show the same, -1 for those like no other: the position bias
+            is then estimated free of how well an item fits a photo; see
+            :func:`~oclear.governance.examination.position_examination`.
     """
     import ibis
 
     table = exposures.table
-    examination = position_examination(table)
-    looked_at = examination[positions_of(table)]
+    query = index_of(table["query_id"], queries.table["query_id"])
+    groups = None
+    if photo_groups is not None:
+        # Photos that are not among the queries come last, where -1 looks.
+        groups = np.append(photo_groups, -1)[query]
+    examination = position_examination(table, groups)
+    looked_at = examination.curve[positions_of(table)]
     if "propensity" in table.column_names:
         given = table["propensity"].to_numpy()
         looked_at = np.where(np.isnan(given), looked_at, given)
     correction = 1 / np.clip(looked_at, 1 / _MAX_CORRECTION, 1.0)
     columns = {
-        "query": pa.array(index_of(table["query_id"], queries.table["query_id"])),
+        "query": pa.array(query),
         "item": pa.array(index_of(table["item_id"], items.table["item_id"])),
         "clicked": table["clicked"],
         "weight": pa.array(correction),

@@ -90,15 +90,32 @@ def flag_column(source: Source, name: str, *, nullable: bool = False) -> pa.Chun
     return pc.if_else(pc.is_null(column), pa.scalar(None, pa.bool_()), yes)
 
 
-def known_column(
+def known_rows(
     source: Source, name: str, ids: pa.ChunkedArray, known: pa.ChunkedArray, where: str
-) -> None:
-    """Refuses an id of ``ids`` that is not among ``known``; ``where`` names the other table."""
-    source.refuse_where(
-        pc.invert(pc.is_in(ids, value_set=known.combine_chunks())),
-        name,
-        expected=f"an id of {where}",
-    )
+) -> NDArray[np.bool_]:
+    """(rows,) which of ``ids`` are among ``known``; refuses the first that is not, where those are more than half.
+
+    Args:
+        source: The table.
+        name: The column of ``ids``.
+        ids: Identifiers, without nulls.
+        known: Those of the other table.
+        where: The other table, for the message.
+    """
+    found = pc.is_in(ids, value_set=known.combine_chunks())
+    mask = np.asarray(found.to_numpy(), bool)
+    unknown = len(mask) - int(mask.sum())
+    if 2 * unknown > len(mask):
+        row = int(np.flatnonzero(~mask)[0])
+        such = f", such as {show(known[0])}" if len(known) else ""
+        raise source.error(
+            name,
+            row,
+            found=f"{show(source.table[name][row])} (unknown, as in {unknown:,} of {len(mask):,} rows)",
+            expected=f"an id of {where}{such}",
+            hint="A few unknown ids are left out and counted; so many come from other tables or are written otherwise.",
+        )
+    return mask
 
 
 def codes_of(column: pa.ChunkedArray | pa.Array) -> NDArray[np.int64]:

@@ -15,10 +15,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from PIL import Image
 
-from oclear.errors import BadImageError
+from oclear.errors import BadImageError, TableError
 from oclear.tables.images import decode_image, read_image_bytes
 from oclear.tables.schema import IMAGE, IMAGE_PATH, Side
 from oclear.tables.source import Source, show
+
+_TRIED = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +103,36 @@ class Pictures:
         """Where picture ``i`` comes from, for messages: its path, or the row that holds its bytes."""
         data = None if self.places[i] < 0 else self._place(i)
         return str(data) if isinstance(data, Path) else f"{self.path}, row {self.rows[i]}"
+
+    def require_readable(self) -> None:
+        """Refuses a table of which not one picture can be read, before any work starts.
+
+        It stops at the first that can be. Of a large table it tries 1000, evenly spread.
+
+        Raises:
+            TableError: None of those tried can be decoded.
+        """
+        tried = np.unique(np.linspace(0, len(self) - 1, min(len(self), _TRIED)).astype(int))
+        reasons = []
+        for i in tried.tolist():
+            try:
+                self.load(i, target_size=32)
+                return
+            except BadImageError as error:
+                reasons.append(error.reason)
+        if not reasons:
+            return
+        path = None if self.paths is None or self.places[0] < 0 else self.paths[int(self.places[0])]
+        named = f"{show(path)} of " if path is not None and path.is_valid else "that of "
+        tries = f"{len(self):,}" if len(tried) == len(self) else f"{len(tried):,} tried"
+        raise TableError(
+            self.path,
+            column=IMAGE_PATH if self.contents is None else IMAGE,
+            found=f"not one readable picture among {tries}; "
+            f"the first, {named}{show(self.row_keys[int(self.rows[0])])}: {reasons[0]}",
+            expected="pictures that can be opened",
+            hint="Look at the paths, which are relative to the folder of the table, and at the files.",
+        )
 
     def select(self, indices: NDArray[Any]) -> Pictures:
         """Some of the pictures, by numbers or by a boolean mask; shares the underlying arrays."""

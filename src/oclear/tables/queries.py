@@ -27,7 +27,7 @@ from oclear.tables.read import need_table, read_source
 from oclear.tables.schema import IMAGE_PATH, ITEM_ID, QUERY_COLUMNS, QUERY_ID
 from oclear.tables.selection import select_rows
 from oclear.tables.source import Source, show
-from oclear.tables.times import time_column
+from oclear.tables.times import refuse_odd_times, time_column
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +107,7 @@ def read_queries(path: Path) -> Queries:
         source.refuse_where(pc.is_null(columns["split"]), "split", expected="a split in every row")
     if "timestamp" in columns:
         columns["timestamp"] = time_column(source)
+        refuse_odd_times(source, columns["timestamp"])
     for name in (IMAGE_PATH, "box", "split"):
         if name in columns:
             _refuse_differing(source, name, columns[name], codes)

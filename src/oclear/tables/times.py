@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from oclear.tables.schema import TIMESTAMP, plain_type
-from oclear.tables.source import Source
+from oclear.tables.source import Source, show
 
+_EARLIEST = dt.datetime(1990, 1, 1)
+_AHEAD = dt.timedelta(days=1)  # clocks that are set to a zone and say UTC
 _FORM = "a time: ISO 8601 as 2026-11-20T06:00:00Z, or a number of seconds since 1970"
 # The unit of a number by its size: seconds reach 1e11 in the year 5138, milliseconds were past it in 1973.
 _UNITS = ((1e11, 1_000_000.0), (1e14, 1_000.0), (1e17, 1.0), (float("inf"), 0.001))
@@ -34,6 +38,33 @@ def time_column(source: Source, name: str = "timestamp") -> pa.ChunkedArray:
     elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
         raise source.error(name, None, found=f"{kind} values", expected=_FORM)
     return _from_numbers(source, name, column)
+
+
+def refuse_odd_times(
+    source: Source, column: pa.ChunkedArray, name: str = "timestamp", *, future: bool = False
+) -> None:
+    """Refuses what no log can hold: times before 1990, and times to come, which a wrong unit or clock makes.
+
+    Args:
+        source: The table.
+        column: Its times, from :func:`time_column`.
+        name: The column.
+        future: Whether times to come are allowed, as in simulated logs.
+    """
+    now = dt.datetime.now(dt.UTC).replace(tzinfo=None)
+    odd = pc.less(column, pa.scalar(_EARLIEST, TIMESTAMP))
+    if not future:
+        odd = pc.or_(odd, pc.greater(column, pa.scalar(now + _AHEAD, TIMESTAMP)))
+    row = pc.index(odd, pa.scalar(True)).as_py()
+    if row >= 0:
+        as_read = str(column[row].cast(pa.timestamp("s"), safe=False))
+        raise source.error(
+            name,
+            row,
+            found=f"{show(source.table[name][row])}, that is {as_read} UTC",
+            expected="a time from 1990 on" + ("" if future else ", not in the future"),
+            hint="Numbers count from 1970 in seconds, milli-, micro- or nanoseconds, all rows of a table alike.",
+        )
 
 
 def _from_text(source: Source, name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:

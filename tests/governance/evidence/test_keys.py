@@ -57,6 +57,20 @@ def test_a_constant_column_is_refused_in_one_clear_line(make):
     assert "governance.identity_columns" in (caught.value.hint or "")
 
 
+def test_a_value_of_most_items_is_refused_too(make):
+    own = [f"b{k}" for k in range(20)]
+    items = make.items(50, barcode=["0000", *own, *["0000"] * 20, *[None] * 9])
+    with pytest.raises(TableError) as caught:
+        key_edges(items, "barcode")
+    assert caught.value.row == 0
+    assert "the same value '0000' in 21 of the 41 rows that have one" in caught.value.message
+
+    fewer = make.items(50, barcode=["0000", *own, "b20", *["0000"] * 20, *[None] * 8])
+    assert len(key_edges(fewer, "barcode")) == 20, "half is not most"
+    small = make.items(21, barcode=["0000"] * 20 + ["b"])
+    assert len(key_edges(small, "barcode")) == 19, "a product may have 20 sellers"
+
+
 def test_words_for_nothing_tie_nothing(make):
     items = make.items(6, barcode=["N/A", "n/a", "-", "-", "0", "0"])
     assert len(key_edges(items, "barcode")) == 0

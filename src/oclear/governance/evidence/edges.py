@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Kind = Literal["identity", "image_hash", "looks", "behaviour"]
+Kind = Literal["identity", "image_hash", "title", "looks", "behaviour"]
 
 
 @dataclass(frozen=True, eq=False)

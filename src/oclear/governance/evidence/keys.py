@@ -16,6 +16,8 @@ from oclear.tables import Items
 KNOWN_KEYS = ("barcode", "gtin", "ean", "upc", "isbn", "mpn")
 # What systems write where there is no value; as an identity it would merge all that lack one.
 _SAYS_NOTHING = ("", "-", "--", "0", "n/a", "na", "nan", "nil", "none", "null", "unknown", "?")
+# So many items of one value are not offers of one product, where they are most of those that have a value.
+_MANY_OF_ONE = 20
 KNOWN_FORBIDS = (*KNOWN_KEYS, "top_label")
 
 
@@ -75,18 +77,29 @@ def key_edges(items: Items, column: str, forbidden: Sequence[NDArray[np.int64]] 
         forbidden: See :func:`~oclear.governance.evidence.chain_edges`.
 
     Raises:
-        TableError: The column has one single value: it would merge everything.
+        TableError: The column has one single value, or one in more than half (and more than 20) of the rows that have
+            one: it would merge much of the catalogue into one ID.
     """
     codes = codes_of(items, column)
-    given = codes[codes >= 0]
-    if len(given) > 2 and len(np.unique(given)) == 1:
-        row = int(np.flatnonzero(codes >= 0)[0])
-        value = items.table[column][row].as_py()
-        raise TableError(
-            items.path,
-            column=column,
-            found=f"the same value {value!r} in all {len(given)} rows that have one",
-            expected="values that tell products apart, as it is configured as identity",
-            hint="Leave it out of governance.identity_columns: it would merge the whole catalogue.",
-        )
+    _refuse_constant(items, column, codes)
     return chain_edges("identity", codes, f"same {column}", forbidden)
+
+
+def _refuse_constant(items: Items, column: str, codes: NDArray[np.int64]) -> None:
+    rows = np.flatnonzero(codes >= 0)
+    counts = np.bincount(codes[rows])
+    most = int(counts.max(initial=0))
+    constant = most == len(rows) > 2
+    if not constant and not (most > _MANY_OF_ONE and 2 * most > len(rows)):
+        return
+    row = int(rows[codes[rows] == counts.argmax()][0])
+    share = f"all {len(rows):,}" if constant else f"{most:,} of the {len(rows):,}"
+    raise TableError(
+        items.path,
+        column=column,
+        row=row,
+        found=f"the same value {items.table[column][row].as_py()!r} in {share} rows that have one",
+        expected="values that tell products apart, as it is used as identity",
+        hint="It would merge them into one ID: leave the column out of governance.identity_columns, "
+        "or empty the cells with this value.",
+    )

@@ -1,0 +1,1 @@
+"""``oclear categories``: look into a categorize folder."""

@@ -115,6 +115,27 @@ PUBLIC = {
         "--items": None,
         "--json": False,
     },
+    "categories explain": {
+        "--categories": "!",
+        "--items": "!",
+        "--id": None,
+        "--item": None,
+        "--queries": None,
+        "--json": False,
+    },
+    "categories sweep": {
+        "OVERRIDES": None,
+        "--items": "!",
+        "--queries": "!",
+        "--exposures": None,
+        "--truth": None,
+        "--features": None,
+        "--out": "!",
+        "--train": True,
+        "--config": None,
+        "--json": False,
+        "--overwrite": False,
+    },
 }
 
 
@@ -302,6 +323,14 @@ DEMO = "demo --data {shop} --out {out}"
             "categories evaluate --categories {tmp} --truth {shop}",
             ["not a categorize folder", "oclear categorize"],
         ),
+        (
+            "categories explain --categories {tmp} --items {shop}",
+            ["what to explain?", "--item X --item Y", "One --item"],
+        ),
+        (
+            "categories explain --categories {tmp} --items {shop} --id 1",
+            ["not a categorize folder", "oclear categorize"],
+        ),
         (TRAIN, ["categories: not a categorize folder", "oclear categorize"]),
         (
             "categorize --items {shop} --exposures {shop}/exposures.parquet --out {out}",
@@ -358,8 +387,8 @@ FAULTS: dict[str, tuple[Callable[[Path], Any], list[str]]] = {
         ["items.parquet, column 'item_id', row 1", "'red'", "unique ids"],
     ),
     "empty table": (empty_items, ["items.parquet", "expected"]),
-    "unknown item in the log": (
-        lambda shop: change(shop / "exposures.parquet", item_id=["red", "green", "red", "blue"]),
+    "most items of the log unknown": (
+        lambda shop: change(shop / "exposures.parquet", item_id=["red", "green", "pink", "grey"]),
         ["exposures.parquet, column 'item_id', row 1", "'green'"],
     ),
     "unknown query in the log": (
@@ -376,7 +405,7 @@ FAULTS: dict[str, tuple[Callable[[Path], Any], list[str]]] = {
     ),
     "every picture missing": (
         lambda shop: [path.unlink() for path in shop.glob("*.png")],
-        ["not one of its 2 pictures can be read"],
+        ["items.parquet, column 'image_path'", "pictures that can be opened"],
     ),
 }
 

@@ -356,6 +356,71 @@ def categories_evaluate(
     _run(call, json_)
 
 
+@categories_app.command("sweep")
+def categories_sweep(
+    items: ItemsTable,
+    queries: Annotated[Path, typer.Option(help="The photos; val is measured on.")],
+    out: Out,
+    overrides: Overrides = None,
+    exposures: Annotated[Path | None, typer.Option(help="The exposure log.")] = None,
+    truth: Annotated[
+        Path | None, typer.Option(help="The true products: a table of item_id and product_id.")
+    ] = None,
+    features: Annotated[Path | None, typer.Option(help="The folder of 'oclear embed'.")] = None,
+    train: Annotated[
+        bool, typer.Option("--train/--no-train", help="Train quickly at each point, or not.")
+    ] = True,
+    config: ConfigFile = None,
+    json_: Json = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """How coarse should category IDs be? Quality and Identical@1 at many granularities."""
+    from oclear.commands.categories import sweep as command
+    from oclear.config import build_config
+
+    def call(reporter: Reporter) -> CommandResult:
+        return command.sweep(
+            items,
+            queries,
+            exposures,
+            truth,
+            features,
+            out,
+            build_config(command.SweepConfig, config, overrides or []),
+            reporter,
+            train=train,
+            command=shlex.join(["oclear", *sys.argv[1:]]),
+            overwrite=overwrite,
+        )
+
+    _run(call, json_)
+
+
+@categories_app.command("explain")
+def categories_explain(
+    categories: Annotated[
+        Path, typer.Option("--categories", help="The folder of 'oclear categorize'.")
+    ],
+    items: ItemsTable,
+    id_: Annotated[int | None, typer.Option("--id", help="The category ID to look into.")] = None,
+    item: Annotated[
+        list[str] | None,
+        typer.Option(help="An item; given twice: why are the two together, or apart?"),
+    ] = None,
+    queries: Annotated[
+        Path | None, typer.Option(help="The photos, to say where their pictures are.")
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """Why are these together, or apart?"""
+    from oclear.commands.categories import explain as command
+
+    def call(reporter: Reporter) -> CommandResult:
+        return command.explain(categories, items, queries, id_, item or [], reporter)
+
+    _run(call, json_)
+
+
 def _version(value: bool) -> None:
     if value:
         typer.echo(__version__)

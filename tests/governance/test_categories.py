@@ -69,9 +69,34 @@ def test_previous_ids_follow_the_item_ids(make, written):
     samples, _, _ = read_samples(written.folder)
     old = dict(zip(samples["key"].to_pylist(), samples["category_id"].to_pylist(), strict=True))
     # A query may be called like an item: it must not lend it its ID.
-    previous, next_id = previous_ids(written.folder, make.items(["c", "new", "a", "q000"]))
-    assert previous.tolist() == [old["c"], -1, old["a"], -1]
-    assert next_id == 2
+    previous = previous_ids(written.folder, make.items(["c", "new", "a", "q000"]))
+    assert previous.category_id.tolist() == [old["c"], -1, old["a"], -1]
+    assert previous.next_id == 2
+    assert previous.gone_items.tolist() == ["b"]
+    assert previous.gone_category_id.tolist() == [old["b"]]
+
+
+def test_what_changed_is_written_and_counted(make, written, tmp_path):
+    assert written.found.changes is None
+    items = make.items(["a", "c", "d"], images=[b"x", b"y", b"z"])
+    found = categorize_log(
+        items,
+        make.queries(0),
+        None,
+        make.looks(np.eye(3), []),
+        GovernanceConfig(),
+        hold_out=False,
+        previous=previous_ids(written.folder, items),
+        skipped=SkippedImages(),
+    )
+    folder = tmp_path / "next"
+    folder.mkdir()
+    write_categories(folder, found, items)
+    table = pq.ParquetFile(folder / "changes.parquet").read()
+    assert table == found.changes
+    assert table["item_id"].to_pylist() == ["b", "d"]
+    assert read_manifest(folder)["summary"]["changes"]["items_gone"] == 1
+    assert not (written.folder / "changes.parquet").exists()
 
 
 def test_another_folder_is_refused(tmp_path):

@@ -31,6 +31,7 @@ from oclear.governance.evidence.keys import (
     key_edges,
     resolve_columns,
 )
+from oclear.governance.report import open_categories, write_page
 from oclear.model import ModelConfig
 from oclear.progress import Reporter
 from oclear.tables import (
@@ -183,6 +184,8 @@ def categorize(
                 "labels": labels,
             },
         )
+        reporter.say("writing report.html")
+        write_page(folder / "report.html", open_categories(folder, item_table, query_table))
     unknown = {} if log is None else _unknown(log)
     data = {**found.summary, **unknown, "samples": found.samples.num_rows, "skipped": len(skipped)}
     return CommandResult({**data, "out": str(out)}, _view(found, len(skipped)))
@@ -245,10 +248,23 @@ def _view(found: Categories, skipped: int) -> Table:
     table.add_row("  with queries", f"{s['ids_with_queries']:,}")
     table.add_row("  with several items", f"{s['ids_with_several_items']:,}")
     table.add_row("  items in the largest", f"{s['largest_id_items']:,}")
-    for name, count in s["evidence"].items():
-        table.add_row(f"evidence, {name}", f"{count:,} edges")
-    for name, count in s["refused_by_cannot_link"].items():
-        table.add_row(f"refused by cannot-link, {name}", f"{count:,} edges")
+    table.add_row("  estimated share of right members", f"{100 * s['estimated_purity']:.1f} %")
+    for row in s["evidence_outcome"]:
+        if row["pairs"]:
+            table.add_row(f"tied by {row['reason']}", _outcome(row))
+    matching = s["matching"]
+    if matching["learned"]:
+        table.add_row(
+            "learned from pairs with equal, differing keys",
+            f"{matching['pairs_with_equal_keys']:,}, {matching['pairs_with_differing_keys']:,}",
+        )
+        table.add_row(
+            "  merged pairs that are right, right ones merged",
+            f"{100 * matching['estimated_pair_precision']:.1f} %, "
+            f"{100 * matching['estimated_pair_recall']:.1f} % (by keys put aside)",
+        )
+    elif s["labels"] != "truth":
+        table.add_row("learned from keys", "no: too few items state one, fixed gates decide")
     table.add_row("queries", f"{s['queries']:,}")
     names = {"click": "as clicked", "neighbours": "by neighbours", "truth": "by truth"}
     for name, count in s["queries_in_by"].items():
@@ -260,3 +276,15 @@ def _view(found: Categories, skipped: int) -> Table:
     if skipped:
         table.add_row("pictures skipped", f"{skipped:,}")
     return table
+
+
+def _outcome(row: dict[str, Any]) -> str:
+    """What became of the pairs that one reason ties."""
+    parts = [f"{row['pairs']:,} pairs"]
+    for name, words in (
+        ("refused_by_cannot_link", "refused by cannot-link"),
+        ("outweighed", "outweighed"),
+    ):
+        if row[name]:
+            parts.append(f"{row[name]:,} {words}")
+    return ", ".join(parts)

@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from oclear.errors import FormatError, InputError
+from oclear.governance.changes import Previous
 from oclear.governance.evidence import Edges
 from oclear.tables import Items, index_of, write_table
 
@@ -49,6 +49,7 @@ class Categories:
         summary: Counts for people, and where the labels come from.
         matches: Judged pairs: ``item_a``, ``item_b``, ``score`` (log-odds past the margin) and one column a
             comparison; None where the keys were too few to learn to judge.
+        changes: What changed since the round before, see :class:`~oclear.governance.changes.Changes`; None without one.
     """
 
     samples: pa.Table
@@ -59,6 +60,7 @@ class Categories:
     next_id: int
     summary: dict[str, Any] = field(default_factory=dict)
     matches: pa.Table | None = None
+    changes: pa.Table | None = None
 
 
 def write_categories(folder: Path, categories: Categories, items: Items) -> None:
@@ -68,6 +70,8 @@ def write_categories(folder: Path, categories: Categories, items: Items) -> None
     write_table(categories.links, folder / "links.parquet")
     if categories.validation is not None:
         write_table(categories.validation, folder / "validation.parquet")
+    if categories.changes is not None:
+        write_table(categories.changes, folder / "changes.parquet")
     (folder / "evidence").mkdir()
     by_kind: dict[str, list[pa.Table]] = {}
     for edges in categories.evidence:
@@ -141,16 +145,27 @@ def read_samples(folder: Path) -> tuple[pa.Table, pa.Table, pa.Table | None]:
     return samples, categories, validation
 
 
-def previous_ids(folder: Path, items: Items) -> tuple[NDArray[np.int64], int]:
-    """(items,) the ID of each item in the round before, -1 for new ones, and the first ID never used."""
+def previous_ids(folder: Path, items: Items) -> Previous:
+    """What a categorize folder says of the items of today's catalogue, and of those no longer in it.
+
+    Raises:
+        InputError: It is not one.
+        FormatError: A file in it is damaged.
+    """
     manifest = read_manifest(folder)
     samples, _, _ = read_samples(folder)
     documents = samples.filter(pc.equal(samples["side"], "document"))
     rows = index_of(items.table["item_id"], documents["key"])
     known = rows >= 0
+    category = documents["category_id"].to_numpy()
     previous = np.full(len(items), -1, np.int64)
-    previous[known] = documents["category_id"].to_numpy()[rows[known]]
-    return previous, int(manifest["next_category_id"])
+    previous[known] = category[rows[known]]
+    keys = documents["key"].to_numpy()
+    away = np.flatnonzero(index_of(documents["key"], items.table["item_id"]) < 0)
+    gone, first = np.unique(keys[away].astype(str), return_index=True)
+    return Previous(
+        previous, int(manifest["next_category_id"]), gone.astype(object), category[away[first]]
+    )
 
 
 def _read(path: Path) -> pa.Table:

@@ -9,10 +9,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from oclear.governance.assign import Assignment, Memberships, assign_queries
+from oclear.governance.assign import Assignment, Memberships, assign_queries, shown_items
 from oclear.governance.balance import cap_heads
 from oclear.governance.catalogue import CatalogueEvidence, catalogue_evidence
 from oclear.governance.categories import Categories
+from oclear.governance.changes import Previous
 from oclear.governance.clicks import Clicks, click_support
 from oclear.governance.config import GovernanceConfig
 from oclear.governance.evidence import chain_edges
@@ -33,7 +34,7 @@ def categorize_log(
     config: GovernanceConfig,
     *,
     hold_out: bool,
-    previous: tuple[NDArray[np.int64], int] | None,
+    previous: Previous | None,
     skipped: SkippedImages,
 ) -> Categories:
     """Category IDs from what items say, what visitors did, and what things look like.
@@ -52,7 +53,7 @@ def categorize_log(
     """
     items, queries, looks, previous, item_rows = _in_id_order(items, queries, looks, previous)
     catalogue = catalogue_evidence(items, looks, config, skipped)
-    validation, clicks, behaviour = None, None, []
+    validation, clicks, shown, behaviour = None, None, None, []
     keep = np.ones(len(queries), bool)
     if exposures is not None:
         if hold_out and config.holdout_share:
@@ -63,6 +64,7 @@ def categorize_log(
         looks = Looks(looks.items, looks.queries[keep], looks.texts)
         alike = _photo_groups(looks, catalogue, config)
         clicks = click_support(exposures, queries, items, alike)
+        shown = shown_items(exposures, queries, items)
     if clicks is not None and len(queries) and "behaviour" in config.evidence:
         behaviour = [
             behaviour_edges(
@@ -74,7 +76,7 @@ def categorize_log(
             )
         ]
     groups = group_items(items, looks, catalogue, behaviour, clicks, config)
-    assignment = _assign(clicks, groups.merge, looks, config)
+    assignment = _assign(clicks, shown, groups.merge, looks, config)
     memberships = cap_heads(Memberships.of(assignment), config.most_photos)
     summary: dict[str, Any] = {"labels": "log" if exposures is not None else "catalogue only"}
     if exposures is not None and clicks is not None:
@@ -85,7 +87,7 @@ def categorize_log(
             "examination_by_position": np.round(clicks.examination[:10], 3).tolist(),
             "examination_compared": clicks.positions.compared,
             "items_seen_at_several_positions": clicks.positions.seen_at_several,
-            "noise_share": _noise_share(clicks, groups.merge, assignment),
+            "noise_share": round(float(np.nan_to_num(assignment.noise_share)), 4),
             "held_out_for_validation": int((~keep).sum()),
         }
     decisions = Decisions(items, queries, groups, memberships, looks, clicks)
@@ -99,7 +101,7 @@ def categorize_truth(
     looks: Looks,
     config: GovernanceConfig,
     *,
-    previous: tuple[NDArray[np.int64], int] | None,
+    previous: Previous | None,
 ) -> Categories:
     """Category IDs from the true items of the training queries: shows what the log costs.
 
@@ -149,13 +151,13 @@ def _in_id_order(
     items: Items,
     queries: Queries,
     looks: Looks,
-    previous: tuple[NDArray[np.int64], int] | None,
-) -> tuple[Items, Queries, Looks, tuple[NDArray[np.int64], int] | None, NDArray[np.int64]]:
+    previous: Previous | None,
+) -> tuple[Items, Queries, Looks, Previous | None, NDArray[np.int64]]:
     """All with items and queries in the order of their ids, and the rows the items come from."""
     rows = pc.sort_indices(items.table["item_id"]).to_numpy().astype(np.int64)
     photos = pc.sort_indices(queries.table["query_id"]).to_numpy().astype(np.int64)
     if previous is not None:
-        previous = previous[0][rows], previous[1]
+        previous = previous.select(rows)
     # Tables that hold images are large: they are copied only where it changes something.
     if (np.diff(rows) < 0).any():
         items = items.select(rows)
@@ -182,7 +184,11 @@ def _photo_groups(
 
 
 def _assign(
-    clicks: Clicks | None, merge: Merge, looks: Looks, config: GovernanceConfig
+    clicks: Clicks | None,
+    shown: csr_matrix | None,
+    merge: Merge,
+    looks: Looks,
+    config: GovernanceConfig,
 ) -> Assignment:
     count = len(looks.queries)
     if clicks is None or count == 0:
@@ -193,16 +199,10 @@ def _assign(
         clicks.matrix,
         merge.group,
         looks,
+        shown=shown,
         wrong_click_share=config.wrong_click_share,
         temperature=config.temperature,
         least_share=config.least_share,
         unclicked_share=config.unclicked_share,
+        further_share=config.further_share,
     )
-
-
-def _noise_share(clicks: Clicks, merge: Merge, assignment: Assignment) -> float:
-    """The share of clicks on something else than what their photo was found to show."""
-    log = clicks.matrix.tocoo()
-    decided = assignment.group[log.row] >= 0
-    wrong = merge.group[log.col] != assignment.group[log.row]
-    return round(float((wrong & decided).sum() / max(1, decided.sum())), 4)

@@ -61,11 +61,16 @@ class GovernanceConfig(BaseModel):
         default=0.8, gt=0, le=1, description="least likeness of items merged by behaviour, cosine"
     )
     behaviour_queries: int = Field(default=3, ge=1, description="photos that must agree")
-    wrong_click_share: float = Field(default=0.3, gt=0, lt=1, description="assumed")
+    wrong_click_share: float | None = Field(
+        default=None, gt=0, lt=1, description="of clicks on something else; null: estimated"
+    )
     temperature: float = Field(default=0.05, gt=0, description="of the neighbours' votes")
     least_share: float = Field(default=0.6, gt=0, lt=1, description="belief a clicked photo needs")
     unclicked_share: float = Field(
         default=0.9, gt=0, lt=1, description="belief a photo without clicks needs"
+    )
+    further_share: float = Field(
+        default=0.3, gt=0, lt=1, description="belief in a further ID of a photo of several things"
     )
     most_photos: int = Field(
         default=1000,

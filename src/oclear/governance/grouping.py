@@ -104,10 +104,11 @@ def _learned(
         spaces["words"] = words
     if "looks" in config.evidence:
         spaces["pictures"] = looks.items
-    every = [*catalogue.proofs, *hints]
+    # Pairs that only their keys tie are no candidates: all that lie far apart would be equal ones, and being far apart
+    # would come to speak for a match.
     a, b = candidate_pairs(
         spaces,
-        every,
+        hints,
         catalogue.proofs,
         catalogue.forbidden,
         catalogue.blocks,

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from oclear.governance.assign import Memberships
 from oclear.governance.categories import SAMPLES_SCHEMA, Categories
+from oclear.governance.changes import Previous, list_changes
 from oclear.governance.clicks import Clicks
 from oclear.governance.config import GovernanceConfig
 from oclear.governance.evidence import Edges, make_edges
@@ -51,7 +52,7 @@ def assemble(
     decisions: Decisions,
     item_rows: NDArray[np.int64],
     config: GovernanceConfig,
-    previous: tuple[NDArray[np.int64], int] | None,
+    previous: Previous | None,
     validation: pa.Table | None,
     summary: dict[str, Any],
 ) -> Categories:
@@ -61,12 +62,17 @@ def assemble(
         decisions: What was decided.
         item_rows: (items,) the row of the user's table each item comes from.
         config: Gates.
-        previous: IDs of the round before and the first ID never used.
+        previous: IDs of the round before, in the order of the items.
         validation: Clicks held out.
         summary: Counts so far.
     """
     merge, memberships = decisions.groups.merge, decisions.memberships
-    ids = number_groups(merge.group, *(previous or (None, 0)))
+    if previous is None:
+        ids, changes = number_groups(merge.group), None
+    else:
+        ids = number_groups(merge.group, previous.category_id, previous.next_id)
+        changes = list_changes(decisions.items.ids, ids.category_id[merge.group], previous)
+        summary["changes"] = changes.counts
     categories = _categories(decisions, ids)
     queries_in, items_in = categories["queries"].to_numpy(), categories["items"].to_numpy()
     summary |= {
@@ -96,6 +102,7 @@ def assemble(
         next_id=ids.next_id,
         summary=summary,
         matches=_match_table(decisions.items, decisions.groups.matches),
+        changes=None if changes is None else changes.table,
     )
 
 

@@ -29,7 +29,7 @@ class MatchingConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     precision: float = Field(
-        default=0.99, gt=0.5, lt=1, description="share of right pairs to aim at, by held-out keys"
+        default=0.985, gt=0.5, lt=1, description="share of right pairs to aim at, by held-out keys"
     )
     neighbours: int = Field(default=20, ge=1, le=200, description="candidates of an item a space")
     rounds: int = Field(default=3, ge=1, description="of learning from what was merged")
@@ -207,7 +207,7 @@ def _margin(
     count: int,
     wanted: float,
 ) -> tuple[float, float, float]:
-    """The least margin that meets the wanted precision when items are merged as though no key were known.
+    """The least margin that surely meets the wanted precision when items are merged as though no key were known.
 
     Returns:
         Margin, precision and recall; the margin of the best precision where none meets it.
@@ -215,15 +215,16 @@ def _margin(
     found = []
     for margin in _MARGINS:
         group = merge_items(count, [], [], Scores(a, b, log_odds - np.float32(margin))).group
-        precision, recall = _agreement(group, keys)
+        right, together, same = _agreement(group, keys)
+        precision, recall = right / max(together, 1), right / max(same, 1)
         found.append((float(margin), precision, recall))
-        if precision >= wanted:
+        if together and _lower_bound(precision, together) >= wanted:
             return found[-1]
     return max(found, key=lambda each: (each[1], each[2]))
 
 
-def _agreement(group: NDArray[np.int64], keys: Sequence[NDArray[np.int64]]) -> tuple[float, float]:
-    """Pair precision and recall of groups by items with known keys."""
+def _agreement(group: NDArray[np.int64], keys: Sequence[NDArray[np.int64]]) -> tuple[int, int, int]:
+    """Pairs of items with known keys: in one group with equal keys, in one group, with equal keys."""
     right = together = same = 0
     for codes in keys:
         known = codes >= 0
@@ -231,7 +232,14 @@ def _agreement(group: NDArray[np.int64], keys: Sequence[NDArray[np.int64]]) -> t
         right += _pairs_within(both)
         together += _pairs_within(both[:1])
         same += _pairs_within(both[1:])
-    return right / max(together, 1), right / max(same, 1)
+    return right, together, same
+
+
+def _lower_bound(share: float, count: int) -> float:
+    """The lower end of Wilson's interval (1927), one standard error wide on each side."""
+    middle = share + 1 / (2 * count)
+    spread = np.sqrt(share * (1 - share) / count + 1 / (4 * count**2))
+    return float((middle - spread) / (1 + 1 / count))
 
 
 def _pairs_within(labels: NDArray[np.int64]) -> int:

@@ -1,0 +1,161 @@
+"""What clicks and result lists say about what a photo shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from oclear.governance.assign.pairs import Pairs
+
+# Of the photos, those whose looks are clearest: what they disagree with is taken to be wrong.
+_CLEAREST = 0.3
+_NOISE_BETWEEN = (0.02, 0.95)
+_LISTED_BETWEEN = (0.5, 0.98)
+
+
+@dataclass(frozen=True, eq=False)
+class Behaviour:
+    """Clicks and result lists by group.
+
+    Args:
+        own: (photos, groups) each photo's clicks, divided by their sum.
+        clicked: (photos,) whether a photo has clicks.
+        listed: (photos, groups) ones where a photo's result lists held a group; None where lists are not known.
+        rate: (groups,) share of the photos whose lists held the group, in (0, 1); None as well.
+        any_other: (photos,) chance that a click on the wrong thing falls just where the photo's clicks are.
+    """
+
+    own: csr_matrix
+    clicked: NDArray[np.bool_]
+    listed: csr_matrix | None
+    rate: NDArray[np.float64] | None
+    any_other: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, clicks: csr_matrix, shown: csr_matrix | None, into_groups: csr_matrix) -> Behaviour:
+        """Gathers (photos, items) clicks and exposures by group with the (items, groups) ones of ``into_groups``."""
+        own = (clicks @ into_groups).tocsr()
+        total = np.asarray(own.sum(axis=1)).ravel()
+        own = own.multiply(1 / np.maximum(total, 1e-300)[:, None]).tocsr()
+        count, groups = own.shape
+        if shown is None:
+            return cls(own, total > 0, None, None, np.full(count, 1 / max(groups, 1)))
+        # A click without its exposure is one all the same.
+        listed = (((shown != 0) + (clicks != 0)).astype(np.float64) @ into_groups).tocsr()
+        listed.data = np.ones_like(listed.data)
+        rate = (np.asarray(listed.sum(axis=0)).ravel() + 1) / (count + 2)
+        lengths = np.maximum(np.diff(listed.indptr), 1)
+        return cls(own, total > 0, listed, rate, 1 / lengths)
+
+    def on(self, pairs: Pairs) -> PairBehaviour:
+        """The same for pairs."""
+        listed = None if self.listed is None else pairs.values_of(self.listed) > 0
+        return PairBehaviour(self, pairs, pairs.values_of(self.own), listed)
+
+
+@dataclass(frozen=True, eq=False)
+class PairBehaviour:
+    """Likelihoods of clicks and result lists, for pairs of photo and group.
+
+    Args:
+        behaviour: By photo and group.
+        pairs: Of which.
+        own: (pairs,) share of the photo's clicks that are on the group.
+        listed: (pairs,) whether the photo's lists held the group, or None.
+    """
+
+    behaviour: Behaviour
+    pairs: Pairs
+    own: NDArray[np.float64]
+    listed: NDArray[np.bool_] | None
+
+    @cached_property
+    def _ever(self) -> NDArray[np.bool_]:
+        """(pairs,) whether any list ever held the group."""
+        assert self.behaviour.listed is not None
+        held = np.bincount(self.behaviour.listed.indices, minlength=self.pairs.groups) > 0
+        return np.asarray(held[self.pairs.group])
+
+    def clicks(self, wrong: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Log-likelihood of each photo's clicks if it shows the group (pairs,), or something else (photos,).
+
+        Of the photos that show a group, ``1 - wrong`` click it (one noise rate for all, the simplest of the models of
+        Dawid and Skene, 1979); the others click anything. A group that was not in the lists could not be clicked.
+        """
+        photo, other = self.pairs.photo, self.behaviour.any_other
+        likely = (1 - wrong) * self.own + wrong * other[photo]
+        elsewhere = wrong * other
+        if self.listed is not None:
+            likely = np.where(self.listed, likely, other[photo])
+            elsewhere = other
+        clicked = self.behaviour.clicked
+        return (
+            np.where(clicked[photo], np.log(likely), 0),
+            np.where(clicked, np.log(elsewhere), 0),
+        )
+
+    def lists(self, listed_if_shown: float) -> NDArray[np.float64]:
+        """(pairs,) log-likelihood ratio of the photo's lists holding the group or not, if it shows the group or not.
+
+        A group that is in every list says nothing by being there. A group that no list ever held, such as a new
+        item's, is not punished for it: the search cannot know it.
+
+        Args:
+            listed_if_shown: Chance that lists hold what a photo shows, in (0, 1).
+        """
+        if self.listed is None or self.behaviour.rate is None:
+            return np.zeros(len(self.own))
+        rate = self.behaviour.rate[self.pairs.group]
+        chance = np.where(self._ever, listed_if_shown, 0)
+        there = np.log(np.maximum(chance, 1e-9) / rate)
+        return np.where(self.listed, there, np.log((1 - chance) / (1 - rate)))
+
+    def listed_share(self, by_looks: NDArray[np.float64]) -> float:
+        """How often the search in use lists what a photo shows, judged by the photos with the clearest looks.
+
+        Args:
+            by_looks: (pairs,) belief from looks alone.
+        """
+        if self.listed is None:
+            return 0.0
+        best = self.pairs.best(by_looks)
+        counts = self._ever[best]
+        if not counts.any():
+            return _LISTED_BETWEEN[1]
+        clear = counts & (by_looks[best] >= np.quantile(by_looks[best[counts]], 1 - _CLEAREST))
+        return float(np.clip(self.listed[best[clear]].mean(), *_LISTED_BETWEEN))
+
+    def wrong_share(self, without_clicks: NDArray[np.float64]) -> float:
+        """Share of wrong clicks: how often the photos with the clearest looks click something else.
+
+        Confident learning (Northcutt et al., 2021). The likelihood of all clicks would not do: beliefs that were
+        learned from wrong clicks foresee them.
+
+        Args:
+            without_clicks: (pairs,) belief from everything but the photo's own clicks.
+        """
+        best = self.pairs.best(without_clicks)
+        counts = self.behaviour.clicked
+        if not counts.any():
+            return _NOISE_BETWEEN[0]
+        found = without_clicks[best]
+        clear = counts & (found >= np.quantile(found[counts], 1 - _CLEAREST))
+        return float(np.clip(1 - self.own[best[clear]].mean(), *_NOISE_BETWEEN))
+
+    def click_fit(self, without_clicks: NDArray[np.float64], wrong: float) -> float:
+        """Mean log-likelihood of the clicks, as foreseen without them; 0 where there are none."""
+        clicked = self.behaviour.clicked
+        foreseen = self.pairs.sums(without_clicks * self.own)[clicked]
+        likely = (1 - wrong) * foreseen + wrong * self.behaviour.any_other[clicked]
+        return float(np.log(likely).mean()) if len(likely) else 0.0
+
+    def noise(self, belief: NDArray[np.float64]) -> float:
+        """Share of the clicks on something else than is believed; NaN without clicks."""
+        clicked = self.behaviour.clicked
+        if not clicked.any():
+            return float("nan")
+        return float(1 - self.pairs.sums(belief * self.own)[clicked].mean())

@@ -248,6 +248,8 @@ def _view(found: Categories, skipped: int) -> Table:
     table.add_row("  with queries", f"{s['ids_with_queries']:,}")
     table.add_row("  with several items", f"{s['ids_with_several_items']:,}")
     table.add_row("  items in the largest", f"{s['largest_id_items']:,}")
+    for name, count in s.get("changes", {}).items():
+        table.add_row(f"  since --previous, {name.replace('_', ' ')}", f"{count:,}")
     table.add_row("  estimated share of right members", f"{100 * s['estimated_purity']:.1f} %")
     for row in s["evidence_outcome"]:
         if row["pairs"]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from oclear.errors import ConfigError
 from oclear.governance.config import GovernanceConfig
 from oclear.governance.evidence import Edges
 from oclear.governance.evidence.image_hash import image_hash_edges
@@ -51,7 +55,12 @@ class CatalogueEvidence:
 def catalogue_evidence(
     items: Items, looks: Looks, config: GovernanceConfig, skipped: SkippedImages
 ) -> CatalogueEvidence:
-    """Collects the evidence of every kind that the configuration names; a new kind is one more line here."""
+    """Collects the evidence of every kind that the configuration names.
+
+    Raises:
+        TableError: A configured column is missing or cannot be compared by.
+        ConfigError: ``more_evidence`` names no function that gives :class:`Edges`.
+    """
     names = items.table.column_names
     identity = "identity" in config.evidence
     key_columns = resolve_columns(items, config.identity_columns, KNOWN_KEYS) if identity else ()
@@ -84,6 +93,7 @@ def catalogue_evidence(
                 clusters_share=config.clusters_share,
             )
         )
+    hints += [_of_users(name, items, looks) for name in config.more_evidence]
     spoken_for = {*key_columns, *forbid_columns, *text_columns, config.block_column, "item_id"}
     return CatalogueEvidence(
         proofs,
@@ -115,3 +125,30 @@ def _titles(
         most=config.placeholder_items,
         forbidden=forbidden,
     )
+
+
+def _of_users(name: str, items: Items, looks: Looks) -> Edges:
+    """Evidence by a function that is named as ``module:function``, of an installed module or the current folder's."""
+    module, _, function = name.partition(":")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        found = getattr(import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(
+            f"governance.more_evidence: '{name}' cannot be loaded ({error})",
+            "Name it as module:function; the module must be installed or in the current folder.",
+        ) from error
+    finally:
+        sys.path.pop(0)
+    edges = found(items, looks)
+    if not isinstance(edges, Edges) or not edges.kind.isidentifier():
+        raise ConfigError(
+            f"governance.more_evidence: '{name}' gave {edges!r:.80}, expected Edges whose kind is one plain word",
+            "Make them with oclear.governance.evidence.make_edges.",
+        )
+    if len(edges) and not 0 <= edges.a.min() < edges.b.max() < len(items):
+        raise ConfigError(
+            f"governance.more_evidence: '{name}' ties rows {edges.a.min()} to {edges.b.max()}",
+            f"Rows are those of the items it is given, 0 to {len(items) - 1}.",
+        )
+    return edges

@@ -21,6 +21,10 @@ class GovernanceConfig(BaseModel):
     evidence: tuple[EvidenceKind, ...] = Field(
         default=("identity", "looks", "behaviour"), description="kinds that are heard"
     )
+    more_evidence: tuple[str, ...] = Field(
+        default=(),
+        description="kinds of your own: module:function of items and looks that gives Edges",
+    )
     identity_columns: tuple[str, ...] | None = Field(
         default=None,
         description=f"equal values prove one product; null: those of {', '.join(KNOWN_KEYS)} that are there",

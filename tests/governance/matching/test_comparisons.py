@@ -126,3 +126,9 @@ def test_a_unit_that_hardly_any_item_states_is_not_compared():
     texts = ["3 kg", "4 kg"] + [""] * 300
     assert np.isnan(compare_quantities(texts, np.array([0]), np.array([1]))).all()
     assert compare_quantities(texts[:100], np.array([0]), np.array([1])).tolist() == [0]
+
+
+def test_thousands_are_numbers_however_they_are_written():
+    texts = ["1,000 ml", "1000 ml", "1 ml", "2,5 l", "2.5l"]
+    found = compare_quantities(texts, np.array([0, 0, 3]), np.array([1, 2, 4]))
+    assert found.tolist() == [1, 0, 1]

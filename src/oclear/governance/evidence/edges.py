@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-
-Kind = Literal["identity", "image_hash", "title", "looks", "behaviour"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,14 +14,15 @@ class Edges:
     """Pairs of items that one kind of evidence ties.
 
     Args:
-        kind: The kind of evidence.
+        kind: The kind of evidence: ``identity``, ``image_hash``, ``title``, ``looks``, ``behaviour``, or a user's
+            own.
         a: (n,) item rows, each smaller than its partner.
         b: (n,) item rows.
         weight: (n,) float32 in (0, 1]; stronger evidence is heard first.
         reason: What it says, for reports, for example ``same barcode``.
     """
 
-    kind: Kind
+    kind: str
     a: NDArray[np.int64]
     b: NDArray[np.int64]
     weight: NDArray[np.float32]
@@ -35,7 +33,7 @@ class Edges:
 
 
 def make_edges(
-    kind: Kind,
+    kind: str,
     a: NDArray[np.int64],
     b: NDArray[np.int64],
     weight: NDArray[np.float32] | float,
@@ -53,7 +51,7 @@ def make_edges(
 
 
 def chain_edges(
-    kind: Kind,
+    kind: str,
     codes: NDArray[np.int64],
     reason: str,
     forbidden: Sequence[NDArray[np.int64]] = (),

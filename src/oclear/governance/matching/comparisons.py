@@ -15,7 +15,10 @@ from oclear.governance.looks import normalized
 from oclear.tables import Items
 
 _PAIRS_AT_ONCE = 100_000
-_QUANTITY = re.compile(r"(?<![\w.])(\d+(?:[.,]\d+)?)\s*([a-zA-Z]{1,3}|\"|%)(?![\w])")
+_QUANTITY = re.compile(
+    r"(?<![\w.])(\d{1,3}(?:,\d{3})+|\d+(?:[.,]\d+)?)\s*([a-zA-Z]{1,3}|\"|%)(?![\w])"
+)
+_THOUSANDS = re.compile(r"\d{1,3}(,\d{3})+")
 # A unit that few items state compares few pairs.
 _LEAST_STATED = 0.01
 
@@ -122,6 +125,8 @@ def compare_quantities(
     stated: dict[str, list[tuple[int, float]]] = {}
     for row, text in enumerate(texts):
         for number, unit in _QUANTITY.findall(text):
+            if _THOUSANDS.fullmatch(number):
+                number = number.replace(",", "")
             stated.setdefault(unit.lower(), []).append((row, float(number.replace(",", "."))))
     agree = np.full(len(a), np.nan, np.float32)
     for quantities in stated.values():

@@ -210,17 +210,20 @@ def _margin(
     """The least margin that surely meets the wanted precision when items are merged as though no key were known.
 
     Returns:
-        Margin, precision and recall; the margin of the best precision where none meets it.
+        Margin, precision and recall. Where none meets it, the least margin that is not surely worse than the best.
     """
     found = []
     for margin in _MARGINS:
         group = merge_items(count, [], [], Scores(a, b, log_odds - np.float32(margin))).group
         right, together, same = _agreement(group, keys)
         precision, recall = right / max(together, 1), right / max(same, 1)
-        found.append((float(margin), precision, recall))
-        if together and _lower_bound(precision, together) >= wanted:
-            return found[-1]
-    return max(found, key=lambda each: (each[1], each[2]))
+        sure = _lower_bound(precision, together) if together else 0.0
+        if sure >= wanted:
+            return float(margin), precision, recall
+        found.append((sure, float(margin), precision, recall))
+    # Keys that are wrong themselves put what is wanted out of reach: then as good as any, and no stricter than needed.
+    best = max(found)[0]
+    return next(each[1:] for each in found if each[2] >= best)
 
 
 def _agreement(group: NDArray[np.int64], keys: Sequence[NDArray[np.int64]]) -> tuple[int, int, int]:

@@ -96,7 +96,7 @@ class QuickTraining:
             return None
         # Neighbouring points often have the very same IDs, and a training repeats to the last digit.
         digest = hashlib.sha256(samples.fingerprint().encode())
-        digest.update(np.ascontiguousarray(samples.label_weights).tobytes())
+        digest.update(np.ascontiguousarray(samples.label_weights).tobytes() + str(seed).encode())
         if (key := digest.hexdigest()) in self._known:
             return self._known[key]
         self._model.load_state_dict(self._start)

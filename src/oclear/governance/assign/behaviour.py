@@ -11,6 +11,9 @@ from scipy.sparse import csr_matrix
 
 from oclear.governance.assign.pairs import Pairs
 
+# Of what listed groups get. All of it is right where never listed items are searched as much as others, nothing where
+# they never are.
+_UNLISTABLE = 0.5
 # Of the photos, those whose looks are clearest: what they disagree with is taken to be wrong.
 _CLEAREST = 0.3
 _NOISE_BETWEEN = (0.02, 0.95)
@@ -102,7 +105,8 @@ class PairBehaviour:
         """(pairs,) log-likelihood ratio of the photo's lists holding the group or not, if it shows the group or not.
 
         A group that is in every list says nothing by being there. A group that no list ever held, such as a new
-        item's, is not punished for it: the search cannot know it.
+        item's, is not punished for it: the search cannot know it, and would list what looks like it instead. So it gets
+        half of what the photo's listed groups get on average.
 
         Args:
             listed_if_shown: Chance that lists hold what a photo shows, in (0, 1).
@@ -110,9 +114,12 @@ class PairBehaviour:
         if self.listed is None or self.behaviour.rate is None:
             return np.zeros(len(self.own))
         rate = self.behaviour.rate[self.pairs.group]
-        chance = np.where(self._ever, listed_if_shown, 0)
-        there = np.log(np.maximum(chance, 1e-9) / rate)
-        return np.where(self.listed, there, np.log((1 - chance) / (1 - rate)))
+        absent = np.log((1 - listed_if_shown) / (1 - rate))
+        ratio = np.where(self.listed, np.log(listed_if_shown / rate), absent)
+        photo, count = self.pairs.photo, self.pairs.photos
+        listed = np.maximum(np.bincount(photo, self.listed, count), 1)
+        mean = np.bincount(photo, np.where(self.listed, ratio, 0), count) / listed
+        return np.where(self._ever, ratio, _UNLISTABLE * mean[photo])
 
     def listed_share(self, by_looks: NDArray[np.float64]) -> float:
         """How often the search in use lists what a photo shows, judged by the photos with the clearest looks.

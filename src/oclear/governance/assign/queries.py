@@ -50,7 +50,7 @@ def assign_queries(
     The result lists say much where the search in use is any good: what a photo shows was probably in them, and one
     need only tell it from the rest of the list.
 
-    Neighbours are exact and sought once: see :func:`~oclear.governance.looks.nearest` for what that costs.
+    Neighbours are sought once: see :func:`~oclear.governance.looks.nearest` for what that costs.
 
     Args:
         clicks: (queries, items) click support.

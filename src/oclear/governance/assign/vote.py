@@ -24,7 +24,7 @@ def neighbour_votes(
 ) -> csr_matrix:
     """Votes of the nearest photos, for what they clicked, and of the nearest documents.
 
-    Neighbours are exact: see :func:`~oclear.governance.looks.nearest` for what that costs.
+    See :func:`~oclear.governance.looks.nearest` for what neighbours cost.
 
     Args:
         own: (queries, groups) each photo's clicks, divided by their sum.

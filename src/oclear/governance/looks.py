@@ -58,13 +58,15 @@ def nearest(
     grows with n times the square root of the rows, and a few of a hundred neighbours are missed. Where fewer than k
     are found, the row repeats its nearest.
     """
-    index = faiss.IndexFlatIP(among.shape[1])
+    exact = faiss.IndexFlatIP(among.shape[1])
+    index: faiss.Index = exact
     if len(among) > _EXACT_MOST:
         lists = int(4 * np.sqrt(len(among)))
-        index = faiss.IndexIVFFlat(index, among.shape[1], lists, faiss.METRIC_INNER_PRODUCT)
-        index.cp.niter, index.cp.max_points_per_centroid = _LIST_ROUNDS, _LIST_POINTS
-        index.nprobe = _LISTS_SEARCHED
-        index.train(np.ascontiguousarray(among))
+        inverted = faiss.IndexIVFFlat(exact, among.shape[1], lists, faiss.METRIC_INNER_PRODUCT)
+        inverted.cp.niter, inverted.cp.max_points_per_centroid = _LIST_ROUNDS, _LIST_POINTS
+        inverted.nprobe = _LISTS_SEARCHED
+        inverted.train(np.ascontiguousarray(among))
+        index = inverted
     index.add(np.ascontiguousarray(among))
     similarities, rows = index.search(np.ascontiguousarray(vectors), min(k, len(among)))
     missing = rows < 0

@@ -60,7 +60,7 @@ class Family:
     """What comparisons of one family do: what they add to the log-odds, on average.
 
     Args:
-        name: ``words``, ``pictures``, ``clicks`` or an attribute.
+        name: ``words``, ``pictures``, ``clicks`` or a column.
         together: Over the kept pairs in one ID.
         apart: Over the kept pairs in two.
         parts: Name in plain words, weight for one standard deviation, and that standard deviation.
@@ -188,7 +188,7 @@ def families(folder: CategoryFolder) -> list[Family]:
             (told(matcher.names[n]), float(matcher.weight[n]), float(matcher.scale[n]))
             for n in sorted(mine, key=lambda n: -abs(matcher.weight[n]))
         ]
-        found.append(Family(family, _mean(summed[inside]), _mean(summed[~inside]), parts))
+        found.append(Family(told(family), _mean(summed[inside]), _mean(summed[~inside]), parts))
     return sorted(found, key=lambda family: -abs(family.gap))
 
 

@@ -113,7 +113,7 @@ def _belief(
     """(pairs,) P(group | clicks, lists, looks), with the sharpness that foresees clicks best."""
     pairs = behaviour.pairs
     found, best_fit = np.empty(0), -np.inf
-    prior = np.log((1 - _NOTHING) / max(pairs.groups, 1))
+    prior = np.log(1 - _NOTHING) + behaviour.prior()
     nothing = np.full(pairs.photos, np.log(_NOTHING))
     for sharpness in _SHARPNESS:
         scores = sharpness * likeness + prior

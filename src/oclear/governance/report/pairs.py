@@ -115,6 +115,16 @@ def family_of(name: str) -> str:
     return next((family for family, names in _FAMILIES.items() if name in names), name)
 
 
+def plain(name: str) -> str:
+    """The column that a comparison or its family is of; other names stay.
+
+    Example:
+        >>> plain("column price"), plain("words")
+        ('price', 'words')
+    """
+    return name.removeprefix(COLUMN)
+
+
 def told(name: str) -> str:
     """A comparison's name in plain words.
 
@@ -123,7 +133,7 @@ def told(name: str) -> str:
         ('tied by looks', 'price')
     """
     if name.startswith(COLUMN):
-        return name.removeprefix(COLUMN)
+        return plain(name)
     kind = name.removeprefix("tied by ")
     return _TIED.get(kind, kind) if kind != name else _NAMES.get(name, name)
 
@@ -187,7 +197,7 @@ def _compared(
     folder: CategoryFolder, name: str, value: float | None, plus: float, a: int, b: int
 ) -> Compared:
     left = right = None
-    table, column = folder.items.table, told(name)
+    table, column = folder.items.table, plain(name)
     is_column = name.startswith(COLUMN) and column in table.column_names
     if is_column:
         left, right = value_of(folder, column, a), value_of(folder, column, b)

@@ -138,6 +138,18 @@ def test_learned_likeness_never_breaks_a_rule(learned):
     assert sum(refused.values()) > 0, "there was something to refuse"
 
 
+@pytest.mark.parametrize("name", ["score", "item_a", "pictures", "words"])
+def test_columns_may_have_any_name(make, name):
+    """Also those of our own tables and comparisons."""
+    shop = learnable(make, 0)
+    wanted = run(shop, LEARNING)
+    names = [name if column == "price" else column for column in shop.items.table.column_names]
+    shop.items = type(shop.items)(shop.items.path, shop.items.table.rename_columns(names))
+    found = run(shop, LEARNING)
+    assert found.samples == wanted.samples
+    assert found.matches.rename_columns(wanted.matches.column_names) == wanted.matches
+
+
 def check_samples(shop, found):
     """No sample lost or doubled, and all counts agree."""
     samples = found.samples.to_pylist()

@@ -87,10 +87,11 @@ def _apart_by_weight(folder: CategoryFolder, p: int, q: int) -> Reason:
     details = {"pairs": pairs, "pairs_kept": len(kept), "mean_score": round(mean, 4)}
     numbers = f"{len(kept):,} of the {pairs:,} pairs between the two IDs are kept"
     if mean <= 0:
+        rest = "; the others count 0 where never compared, and less where clearly two things"
+        whole = f" ({numbers}{rest})" if len(kept) < pairs else ""
         return Reason(
             "outweighed",
-            f"Outweighed: the mean score of the two IDs' pairs is {mean:+.2f}, and only means above 0 merge "
-            f"({numbers}; the others count 0 where never compared, and less where clearly two things).",
+            f"Outweighed: the mean score of the two IDs' pairs is {mean:+.2f}, and only means above 0 merge{whole}.",
             details,
         )
     size = len(folder.members(p)) + len(folder.members(q))

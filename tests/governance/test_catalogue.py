@@ -26,6 +26,9 @@ def proof(items, looks):
 
 def nothing(items, looks):
     return None
+
+def fails(items, looks):
+    return items.table["no_such_column"]
 """
 
 
@@ -59,6 +62,7 @@ def test_a_kind_of_the_users_own_is_heard_beside_the_others(collect):
         ("my_evidence:nothing", "expected Edges"),
         ("my_evidence:outside", "ties rows 0 to 99"),
         ("my_evidence:proof", "one of oclear's own"),
+        ("my_evidence:fails", "failed with KeyError: .*no_such_column"),
     ],
 )
 def test_what_is_no_evidence_is_refused(collect, name, says):

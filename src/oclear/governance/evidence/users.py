@@ -40,9 +40,17 @@ def users_edges(name: str, items: Items, looks: Looks) -> Edges:
     """What the function of that name says of the items.
 
     Raises:
-        ConfigError: It cannot be loaded, or gives no :class:`Edges` of a kind of its own between rows of the items.
+        ConfigError: It cannot be loaded, fails, or gives no :class:`Edges` of a kind of its own between rows of the
+            items.
     """
-    edges = load_evidence(name)(items, looks)
+    function = load_evidence(name)
+    try:
+        edges = function(items, looks)
+    except Exception as error:  # whatever it is, it is the user's own code that failed
+        raise ConfigError(
+            f"governance.more_evidence: '{name}' failed with {type(error).__name__}: {error!s:.200}",
+            "Try it by itself: it is called with the items (.table, .ids) and their looks (.items, .texts).",
+        ) from error
     if not isinstance(edges, Edges) or not edges.kind.isidentifier():
         raise ConfigError(
             f"governance.more_evidence: '{name}' gave {edges!r:.80}, expected Edges whose kind is one plain word",

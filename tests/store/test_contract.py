@@ -36,7 +36,10 @@ def store(request, tmp_path):
 def filled(store, make):
     """Three items: a with two pictures, b and c with one."""
     items = make.items(
-        ["a", "b", "c"], price=[10.0, 20.0, None], brand=["Acme", "Best", None], tags=[["x"], [], None]
+        ["a", "b", "c"],
+        price=[10.0, 20.0, None],
+        brand=["Acme", "Best", None],
+        tags=[["x"], [], None],
     )
     vectors = [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0.5, 0.5]]
     make.add(store, items, [0, 0, 1, 2], [0, 1, 0, 0], vectors)
@@ -117,7 +120,9 @@ def test_a_wrong_query_is_refused(filled, vectors, k):
 
 
 def test_an_upsert_replaces_an_item_with_all_its_parts(filled, make):
-    make.add(filled, make.items(["a", "d"], price=[5.0, 6.0]), [0, 1], [3, 0], np.eye(2, DIM), "new")
+    make.add(
+        filled, make.items(["a", "d"], price=[5.0, 6.0]), [0, 1], [3, 0], np.eye(2, DIM), "new"
+    )
     assert keys(filled) == [("a", 3), ("b", 0), ("c", 0), ("d", 0)]
     assert filled.count() == Counts(4, 4)
     hit = filled.search(np.eye(1, DIM, dtype=np.float32), 1)[0][0]

@@ -107,5 +107,7 @@ def test_a_crash_while_the_manifest_is_written_leaves_the_old_one(tmp_path, monk
     old = manifest.read_manifest(tmp_path)
     monkeypatch.setattr(manifest.os, "fsync", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        manifest.write_manifest(tmp_path, manifest.Manifest("m9", {"m9": manifest.StoredModel("m9", 9)}))
+        manifest.write_manifest(
+            tmp_path, manifest.Manifest("m9", {"m9": manifest.StoredModel("m9", 9)})
+        )
     assert manifest.read_manifest(tmp_path) == old

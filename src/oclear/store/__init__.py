@@ -4,7 +4,7 @@ from oclear.store.contract import Counts, DocumentStore, StoredItem, StoredVecto
 from oclear.store.hits import Hit
 from oclear.store.index import Index
 from oclear.store.memory import MemoryIndex
-from oclear.store.models import active_model, activate, model_folder, model_ids, remove_model
+from oclear.store.models import activate, active_model, model_folder, model_ids, remove_model
 
 __all__ = [
     "Counts",

@@ -37,7 +37,9 @@ def find_faults(index: Index) -> list[str]:
     return faults or _search_faults(index, sample)
 
 
-def _read(index: Index) -> tuple[pa.Table, list[str], np.ndarray[tuple[int, int], np.dtype[np.float32]]]:
+def _read(
+    index: Index,
+) -> tuple[pa.Table, list[str], np.ndarray[tuple[int, int], np.dtype[np.float32]]]:
     keys, faults, sample = [], [], []
     for batch in index.batches(_READ_AT_ONCE):
         keys.append(batch.select([ITEM_ID, PART, CONTENT_HASH]))

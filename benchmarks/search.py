@@ -307,7 +307,9 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="50,000 rows")
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--alone", action="store_true", help="without HNSW and LanceDB's index")
-    parser.add_argument("--work", type=Path, help="a folder to work in; a temporary one if not given")
+    parser.add_argument(
+        "--work", type=Path, help="a folder to work in; a temporary one if not given"
+    )
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     rows = 50_000 if given.quick else given.rows

@@ -34,8 +34,13 @@ def running_server(folder: Path) -> Iterator[str]:
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"the package '{package}' is not installed (extra [milvus])")
     isolated = [*_ISOLATED, *([] if os.geteuid() == 0 else ["--map-root-user"])]
-    if shutil.which("unshare") is None or subprocess.run([*isolated, "true"], check=False).returncode:
-        pytest.skip("no network namespace can be made here, and Milvus would listen on all interfaces")
+    if (
+        shutil.which("unshare") is None
+        or subprocess.run([*isolated, "true"], check=False).returncode
+    ):
+        pytest.skip(
+            "no network namespace can be made here, and Milvus would listen on all interfaces"
+        )
     with (folder / "server.log").open("w") as log:
         command = [*isolated, sys.executable, __file__, str(folder)]
         server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
@@ -58,7 +63,9 @@ def _serve(folder: Path) -> None:
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     server = milvus.MilvusServer(wait_for_started=False)
     # Without an address its parts talk to each other over the machine's own, which is not here.
-    server.config.template_text = server.config.template_text.replace("  ip: #", "  ip: 127.0.0.1 #")
+    server.config.template_text = server.config.template_text.replace(
+        "  ip: #", "  ip: 127.0.0.1 #"
+    )
     server.set_base_dir(str(folder / "data"))
     server.start()
     server.wait_started(timeout=_SECONDS * 1000)

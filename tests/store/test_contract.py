@@ -1,5 +1,6 @@
 """What every store must do, whatever holds it."""
 
+import itertools
 import threading
 
 import numpy as np
@@ -8,6 +9,8 @@ import pytest
 
 from oclear.errors import InputError
 from oclear.store import Counts, Index, MemoryIndex
+from oclear.store.manifest import StoredModel
+from oclear.store.milvus import MilvusIndex
 
 DIM = 4
 SCHEMA = pa.schema(
@@ -20,9 +23,22 @@ SCHEMA = pa.schema(
 )
 
 
-@pytest.fixture(params=["lancedb", "memory"])
+@pytest.fixture(scope="module")
+def milvus_server(running_milvus):
+    """The address of a server, with unused collection names."""
+    return running_milvus, itertools.count()
+
+
+@pytest.fixture(params=["lancedb", "memory", pytest.param("milvus", marks=pytest.mark.slow)])
 def store(request, tmp_path):
     """An empty store of four numbers with a price, a brand and tags."""
+    if request.param == "milvus":
+        server, numbers = request.getfixturevalue("milvus_server")
+        model = StoredModel("m1", DIM, f"documents_{next(numbers)}")
+        milvus = MilvusIndex.create(server, model, SCHEMA)
+        yield milvus
+        milvus.close()
+        return
     index = Index.create(tmp_path / "index", model_id="m1", dim=DIM, items_schema=SCHEMA)
     if request.param == "lancedb":
         yield index

@@ -73,11 +73,8 @@ class Accelerator:
         index = faiss.index_factory(
             dim, f"IVF{lists},PQ{dim // numbers_per_code}x4fs", faiss.METRIC_INNER_PRODUCT
         )
-        index.cp.niter = _ROUNDS
-        # FAISS prints a warning where it would like more; measured, it needs no more.
-        index.cp.min_points_per_centroid = index.pq.cp.min_points_per_centroid = 1
         sample = np.random.default_rng(0).permutation(rows)[: lists * _ROWS_PER_LIST]
-        index.train(vectors[np.sort(sample)])
+        _train(index, vectors[np.sort(sample)])
         _add(index, vectors)
         return cls(index, rows, rows, _probes_needed(index, vectors))
 
@@ -147,7 +144,8 @@ def nearest_among(
         faiss.swig_ptr(scores),
         faiss.swig_ptr(found),
     )
-    return found[0]
+    rows_found: npt.NDArray[np.int64] = found[0]
+    return rows_found
 
 
 def import_faiss() -> Any:
@@ -161,6 +159,25 @@ def import_faiss() -> Any:
     except ImportError:
         raise MissingExtraError("faiss-cpu", "serve", "to search an index in memory") from None
     return faiss
+
+
+def _train(index: Any, vectors: npt.NDArray[np.float32]) -> None:
+    faiss = import_faiss()
+    # FAISS warns where it would like more rows for each list; measured, it needs no more.
+    lists = faiss.Kmeans(
+        index.d, index.nlist, niter=_ROUNDS, spherical=True, min_points_per_centroid=1
+    )
+    lists.train(vectors)
+    index.quantizer.add(lists.centroids)
+    index.pq.cp.min_points_per_centroid = 1
+    # The codes take a second in one thread. More threads wait for each other thousands of times, which takes
+    # minutes where the processors have other work.
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        index.train(vectors)
+    finally:
+        faiss.omp_set_num_threads(threads)
 
 
 def _add(index: Any, vectors: npt.NDArray[np.float32]) -> None:

@@ -262,11 +262,11 @@ def lancedb(
             found = search.select(["item_id", "_distance"]).limit(K).to_arrow()["item_id"]
             return [int(item[5:]) for item in found.to_pylist()]
 
-        sample = truth.free[:100]
+        sample = truth.free[:50]
         figures["lancedb_recall"], figures["lancedb_probes"] = recall(ask, sample), probes
         if figures["lancedb_recall"] >= wanted or probes >= 320:
             return figures, {"lancedb_qps": (ask, QUERIES)}
-        probes *= 2
+        probes *= 4
 
 
 def say(stage: str) -> None:

@@ -32,7 +32,7 @@ def running_server(folder: Path) -> Iterator[str]:
     """
     for package in ("pymilvus", "milvus"):
         if importlib.util.find_spec(package) is None:
-            pytest.skip(f"the package '{package}' is not installed (extra [milvus])")
+            pytest.skip(f"the package '{package}' is not installed (extra [milvus-server])")
     isolated = [*_ISOLATED, *([] if os.geteuid() == 0 else ["--map-root-user"])]
     if (
         shutil.which("unshare") is None

@@ -67,13 +67,13 @@ def prices(folder):
 
 
 def test_two_writers_at_once_lose_nothing(folder):
-    writers = [start_writer(folder, prefix, 12) for prefix in "ab"]
+    writers = [start_writer(folder, prefix, 6) for prefix in "ab"]
     assert [writer.wait(60) for writer in writers] == [0, 0]
-    assert prices(folder) == expected("a", 12) | expected("b", 12)
+    assert prices(folder) == expected("a", 6) | expected("b", 6)
     assert find_faults(Index.open(folder)) == []
 
 
-@pytest.mark.parametrize("acknowledged", [1, 4, 6])
+@pytest.mark.parametrize("acknowledged", [2, 6])
 def test_a_killed_writer_leaves_what_it_acknowledged(folder, acknowledged):
     writer = start_writer(folder, "a", 1000)
     for _ in range(acknowledged):

@@ -138,7 +138,13 @@ class Index:
             FormatError: It is no index, an unfinished one, one of another format version, has no vectors of
                 this model, or its store is missing or broken.
         """
-        model = read_manifest(folder).model(folder, model_id)
+        manifest = read_manifest(folder)
+        if manifest.server is not None:
+            raise FormatError(
+                f"{folder}: its vectors lie on the Milvus server {manifest.server}, not in the folder",
+                "Look into and tidy them up with the server's own tools.",
+            )
+        model = manifest.model(folder, model_id)
         try:
             table = connect(folder).open_table(model.table)
             stored = table.schema.field(VECTOR).type.list_size

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import datetime
+import hashlib
 import json
 import logging
 import threading
@@ -85,7 +86,7 @@ class MilvusIndex:
             client.drop_collection(model.table)
         fields = client.create_schema(auto_id=False, enable_dynamic_field=False)
         longest = {"max_length": _LONGEST_ID}
-        fields.add_field("key", DataType.VARCHAR, is_primary=True, max_length=_LONGEST_ID + 16)
+        fields.add_field("key", DataType.VARCHAR, is_primary=True, max_length=64)
         fields.add_field("item_id", DataType.VARCHAR, **longest)
         fields.add_field("part", DataType.INT32)
         fields.add_field("content_hash", DataType.VARCHAR, max_length=128)
@@ -361,7 +362,8 @@ def connect(server: str) -> Any:
 def _document(row: dict[str, Any]) -> dict[str, Any]:
     """A row of the store as the server has it."""
     return {
-        "key": f"{row[PART]} {row[ITEM_ID]}",
+        # The server pages through keys in expressions of its own, which odd letters would break.
+        "key": hashlib.sha256(f"{row[PART]} {row[ITEM_ID]}".encode()).hexdigest(),
         "item_id": row[ITEM_ID],
         "part": row[PART],
         "content_hash": row[CONTENT_HASH],

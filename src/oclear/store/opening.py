@@ -48,7 +48,6 @@ def open_for_serving(folder: Path, model_id: str | None = None) -> MemoryIndex |
 
     Raises:
         FormatError, InputError: As :func:`open_index`.
-        MissingExtraError: FAISS is not installed.
     """
     opened = open_index(folder, model_id)
     return MemoryIndex(opened) if isinstance(opened, Index) else opened

@@ -30,7 +30,7 @@ def expression_of(node: Node) -> str:
         >>> import pyarrow as pa
         >>> from oclear.store.filters import parse_filter
         >>> expression_of(parse_filter("not price < 20", {"price": pa.float64()}))
-        '(exists attributes["price"] && attributes["price"] >= 20.0)'
+        '((exists attributes["price"]) && attributes["price"] >= 20.0)'
     """
     return _when(node, truth=True)
 
@@ -91,7 +91,7 @@ def _is(node: Node, truth: bool) -> str:
 
 def _known(column: Node, found: str) -> str:
     """True where the attribute exists and the expression holds; an item id always exists."""
-    return f"({found})" if column.value == ITEM_ID else f"(exists {_field(column)} && {found})"
+    return f"({found})" if column.value == ITEM_ID else f"((exists {_field(column)}) && {found})"
 
 
 def _column(node: Node) -> Node:

@@ -134,7 +134,7 @@ def nearest_among(
 
     count = min(count, len(rows))
     scores, found = np.empty((1, count), np.float32), np.empty((1, count), np.int64)
-    faiss.knn_inner_products_by_idx(
+    faiss.knn_inner_products_by_idx(  # type: ignore[attr-defined]  # missing in the stubs
         faiss.swig_ptr(np.ascontiguousarray(query)),
         faiss.swig_ptr(vectors),
         faiss.swig_ptr(rows),
@@ -184,7 +184,7 @@ def _probes_needed(index: Any, vectors: npt.NDArray[np.float32]) -> int:
     wanted = faiss.knn(queries, vectors, _NEIGHBOURS + 1, metric=faiss.METRIC_INNER_PRODUCT)[1]
     probes = 8
     while probes < index.nlist:
-        parameters = faiss.SearchParametersIVF(nprobe=probes)
+        parameters = faiss.SearchParametersIVF(nprobe=probes)  # type: ignore[call-arg]
         found = index.search(queries, 10 * _NEIGHBOURS, params=parameters)[1]
         # A vector finds itself in any case, so it counts for nothing.
         shares = [

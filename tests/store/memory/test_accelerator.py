@@ -22,8 +22,8 @@ def brute_force(query, vectors, rows, count):
 
 def test_candidates_hold_nearly_all_of_the_nearest(built, vectors, make):
     queries = make.unit(np.random.default_rng(1), 30, DIM)
-    found = built.candidates(queries, 50)
-    assert found.shape == (30, 50)
+    found = built.candidates(queries, 10)
+    assert found.shape == (30, built.depth)
     shares = [
         len(brute_force(query, vectors, np.arange(400), 10) & set(row.tolist())) / 10
         for query, row in zip(queries, found, strict=True)
@@ -34,7 +34,7 @@ def test_candidates_hold_nearly_all_of_the_nearest(built, vectors, make):
 def test_only_rows_that_pass_are_candidates(built, vectors):
     passing = np.arange(400) % 7 == 3
     bits = np.packbits(passing, bitorder="little")
-    found = built.candidates(vectors[:5], 20, bits, passing.mean())
+    found = built.candidates(vectors[:5], 10, bits, passing.mean())
     assert passing[found[found >= 0]].all()
     assert (found >= 0).sum() > 50
 
@@ -43,14 +43,14 @@ def test_more_rows_are_added_beside_what_is_searched(built, vectors, make):
     more = np.concatenate([vectors, make.unit(np.random.default_rng(2), 40, DIM)])
     longer = built.extended(more)
     assert (built.rows, longer.rows) == (400, 440)
-    own = longer.candidates(more[420:421], 20)[0]
+    own = longer.candidates(more[420:421], 10)[0]
     assert 420 in own
-    assert built.candidates(more[420:421], 20).max() < 400
+    assert built.candidates(more[420:421], 10).max() < 400
 
 
 def test_vectors_of_an_odd_length_too(make):
     vectors = make.unit(np.random.default_rng(3), 150, 5)
-    assert 7 in Accelerator.build(vectors).candidates(vectors[7:8], 30)[0]
+    assert 7 in Accelerator.build(vectors).candidates(vectors[7:8], 10)[0]
 
 
 @pytest.mark.parametrize("count", [1, 10, 100])

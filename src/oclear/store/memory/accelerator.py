@@ -40,7 +40,12 @@ _BLOCK = 100_000
 _SAMPLE_RECALL = 0.99
 _SAMPLE = 256
 _NEIGHBOURS = 10
-_STEP = 1.25
+# Tried in turn: how many candidates are scored again for ten neighbours, and how many lists are looked into. The
+# codes alone, with very many lists, may cost half of what may be missed.
+_DEPTHS = (50, 100, 200, 400, 800)
+_CODES_RECALL = 0.995
+_VERY_MANY = 128
+_FEWEST, _STEP = 8, 1.25
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,7 @@ class Accelerator:
         rows: How many rows the lists cover.
         trained_on: How many rows there were when the lists were learned.
         probes: Lists that one query looks into.
+        depth: Candidates that are scored again where ten items are wanted.
     """
 
     index: Any
@@ -61,6 +67,7 @@ class Accelerator:
     rows: int
     trained_on: int
     probes: int
+    depth: int
 
     @classmethod
     def build(cls, vectors: npt.NDArray[np.float32]) -> Accelerator:
@@ -93,8 +100,7 @@ class Accelerator:
                 codec.train(learned_from)
         centres.add(centroids)
         _add(index, vectors)
-        built = cls(index, centres, rows, rows, lists)
-        return replace(built, probes=_probes_needed(built, vectors))
+        return _calibrated(cls(index, centres, rows, rows, lists, _DEPTHS[-1]), vectors)
 
     def extended(self, vectors: npt.NDArray[np.float32]) -> Accelerator:
         """Another one that covers all of these rows, of which the first are those it covers already."""
@@ -107,23 +113,24 @@ class Accelerator:
     def candidates(
         self,
         queries: npt.NDArray[np.float32],
-        count: int,
+        k: int,
         passing: npt.NDArray[np.uint8] | None = None,
         share: float = 1.0,
     ) -> npt.NDArray[np.int64]:
-        """Rows that are probably the nearest.
+        """Rows among which the nearest probably are.
 
         Args:
             queries: ``(Q, dim)``.
-            count: How many.
+            k: How many items are wanted.
             passing: One bit per row, little end first, of the rows that may be found; None for all.
             share: Which share of the rows that is. The fewer, the more lists are looked into.
 
         Returns:
-            ``(Q, count)``; -1 where the lists looked into hold no more.
+            ``(Q, n)``, n several times k; -1 where the lists looked into hold no more.
         """
         import faiss
 
+        count = max(self.depth, math.ceil(self.depth * k / _NEIGHBOURS))
         probes = min(self.index.nlist, math.ceil(self.probes * share**-0.75))
         nearness, lists = self.centres.search(queries, probes)
         parameters = faiss.SearchParametersIVF(nprobe=probes)  # type: ignore[call-arg]
@@ -198,24 +205,31 @@ def _add(index: Any, vectors: npt.NDArray[np.float32]) -> None:
         index.add(np.ascontiguousarray(vectors[start : start + _BLOCK]))
 
 
-def _probes_needed(built: Accelerator, vectors: npt.NDArray[np.float32]) -> int:
-    """The fewest lists, a quarter more at a time, in which stored vectors find enough of their exact neighbours."""
+def _calibrated(built: Accelerator, vectors: npt.NDArray[np.float32]) -> Accelerator:
+    """With the fewest candidates, and then the fewest lists, that find enough neighbours of stored vectors."""
     import faiss
 
     sample = np.random.default_rng(1).permutation(len(vectors))[:_SAMPLE]
     queries = vectors[sample]
     wanted = faiss.knn(queries, vectors, _NEIGHBOURS + 1, metric=faiss.METRIC_INNER_PRODUCT)[1]
-    probes = 8
-    while probes < built.probes:
-        found = replace(built, probes=probes).candidates(queries, 5 * _NEIGHBOURS)
-        # A vector finds itself in any case, so it counts for nothing.
+    # A vector finds itself in any case, so it counts for nothing.
+    neighbours = [
+        set(right) - {own} for right, own in zip(wanted.tolist(), sample.tolist(), strict=True)
+    ]
+
+    def recall(tried: Accelerator) -> float:
+        found = tried.candidates(queries, _NEIGHBOURS).tolist()
         shares = [
-            len((set(right) - {own}) & set(got)) / len(set(right) - {own})
-            for right, got, own in zip(
-                wanted.tolist(), found.tolist(), sample.tolist(), strict=True
-            )
+            len(right & set(got)) / len(right) for right, got in zip(neighbours, found, strict=True)
         ]
-        if np.mean(shares) >= _SAMPLE_RECALL:
-            return probes
+        return float(np.mean(shares))
+
+    tries = [replace(built, depth=depth, probes=_VERY_MANY) for depth in _DEPTHS]
+    chosen = next((tried for tried in tries if recall(tried) >= _CODES_RECALL), tries[-1])
+    probes = _FEWEST
+    while probes < built.index.nlist:
+        chosen = replace(chosen, probes=probes)
+        if recall(chosen) >= _SAMPLE_RECALL:
+            return chosen
         probes = math.ceil(probes * _STEP)
-    return built.probes
+    return replace(chosen, probes=built.index.nlist)

@@ -20,7 +20,8 @@ from oclear.store.memory.columns import Columns, RowAttributes
 
 # As many rows as pass a filter are scanned exactly; above, the lists are searched under a mask.
 EXACT_ROWS = 40_000
-# Candidates scored again, per item wanted and at the least; and the growth where they were too few.
+# Of an exact scan, the rows scored again, per item wanted and at the least; and the growth where they
+# were too few.
 _PER_ITEM = 4
 _AT_LEAST = 50
 # What two ways to sum the same product may differ by.
@@ -93,8 +94,7 @@ class Snapshot:
             rows = self._passing_rows(where, tail)
             return [self._hits(self._exact(query, k, rows)) for query in queries]
         share = max(count, 1) / len(self.sealed)
-        depth = max(_AT_LEAST, _PER_ITEM * k)
-        found = self.accelerator.candidates(queries, depth, bits, share)
+        found = self.accelerator.candidates(queries, k, bits, share)
         return [
             self._hits(self._approximate(query, k, rows[rows >= 0], tail, where))
             for query, rows in zip(queries, found, strict=True)

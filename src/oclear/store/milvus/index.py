@@ -55,9 +55,9 @@ class MilvusIndex:
 
     def __init__(self, server: str, model: StoredModel) -> None:
         self.server, self.model = server, model
+        self._client = connect(server)
         stored = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(model.metadata[_SCHEMA])))
         self._schema: pa.Schema = stored
-        self._client = connect(server)
         self._lock = threading.Lock()
         self._changes = 0
         if not self._client.has_collection(model.table):

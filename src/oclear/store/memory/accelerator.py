@@ -42,7 +42,7 @@ _SAMPLE = 256
 _NEIGHBOURS = 10
 # Tried in turn: how many candidates are scored again for ten neighbours, and how many lists are looked into. The
 # codes alone, with very many lists, may cost half of what may be missed.
-_DEPTHS = (50, 100, 200, 400, 800)
+_DEPTHS = (100, 200, 400, 800)
 _CODES_RECALL = 0.995
 _VERY_MANY = 128
 _FEWEST, _STEP = 8, 1.25

@@ -48,10 +48,12 @@ class Rows:
             end = at + len(batch)
             vectors[at:end] = _matrix(batch.column(VECTOR), store.dim)
             parts[at:end] = batch.column(PART).to_numpy()
-            columns.append(batch.drop_columns([PART, VECTOR]))
+            # Copied: a column that came with LanceDB's vectors keeps those in memory as well.
+            kept = batch.drop_columns([PART, VECTOR])
+            columns.append(kept.take(pa.array(np.arange(len(kept)))))
             at = end
-        kept = [field for field in store.schema if field.name not in (PART, VECTOR)]
-        table = pa.Table.from_batches(columns, pa.schema(kept))
+        others = [field for field in store.schema if field.name not in (PART, VECTOR)]
+        table = pa.Table.from_batches(columns, pa.schema(others))
         ids = table[ITEM_ID].combine_chunks()
         items = np.empty(len(vectors), np.int64)
         items[:total] = ids.dictionary_encode().indices.to_numpy()

@@ -47,10 +47,9 @@ _SAMPLE_RECALL = 0.99
 _SAMPLE = 256
 _NEIGHBOURS = 10
 # Tried in turn: how many candidates are scored again for ten neighbours, and how many lists are looked into. The
-# codes alone, with very many lists, may cost half of what may be missed.
+# codes alone, with all lists, may cost half of what may be missed.
 _DEPTHS = (100, 200, 400, 800)
 _CODES_RECALL = 0.995
-_VERY_MANY = 128
 _FEWEST, _STEP = 8, 1.25
 
 
@@ -230,7 +229,7 @@ def _calibrated(built: Accelerator, vectors: npt.NDArray[np.float32]) -> Acceler
         ]
         return float(np.mean(shares))
 
-    tries = [replace(built, depth=depth, probes=_VERY_MANY) for depth in _DEPTHS]
+    tries = [replace(built, depth=depth) for depth in _DEPTHS]
     chosen = next((tried for tried in tries if recall(tried) >= _CODES_RECALL), tries[-1])
     probes = _FEWEST
     while probes < built.index.nlist:

@@ -98,6 +98,26 @@ class ModelMismatchError(OclearError):
     """Vectors of one model were about to be compared with vectors of another."""
 
 
+class StoreBusyError(OclearError):
+    """Another writer holds an index for longer than one cares to wait."""
+
+    def __init__(self, place: object, seconds: float) -> None:
+        super().__init__(
+            f"{place}: another process has been writing to this index for {seconds:g} seconds",
+            "Wait until it has finished, then run this again.",
+        )
+
+
+class StoreFullError(OclearError):
+    """No room is left for an index on its device. What was acknowledged before is there."""
+
+    def __init__(self, place: object) -> None:
+        super().__init__(
+            f"{place}: no space left on the device; this change was not made",
+            "Free some space ('oclear store optimize' drops old versions), then run this again.",
+        )
+
+
 class MissingExtraError(OclearError):
     """A package of an optional stage is not installed."""
 

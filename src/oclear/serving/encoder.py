@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
 import threading
 import warnings
 from typing import Any, Protocol
@@ -72,10 +73,12 @@ class OpenVinoEncoder:
     """The query tower compiled by OpenVINO, one stream of one thread a worker.
 
     Streams of one thread serve more photos than one stream of all threads: 686 against 184 a second, MobileNetV2 on two
-    cores. The model is read from torch directly; nothing of OpenVINO that reports usage is called.
+    cores.
     """
 
     def __init__(self, model: TwoTowerModel, workers: int) -> None:
+        # Imported, OpenVINO reports that to its makers; without this package it does not. We never report anything.
+        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
         import openvino
         from openvino.frontend import FrontEndManager
         from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder

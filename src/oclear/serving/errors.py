@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,8 +17,6 @@ from oclear.errors import (
     StoreBusyError,
     StoreFullError,
 )
-
-log = logging.getLogger("oclear.serving")
 
 _CODES = {
     400: "bad_request",
@@ -113,7 +110,7 @@ def as_api_error(error: Exception) -> ApiError:
 
 
 def install_error_handlers(app: FastAPI) -> None:
-    """Makes every error of an app one of :func:`error_response`."""
+    """Makes every error but a defect one of :func:`error_response`."""
 
     async def ours(request: Request, error: Exception) -> JSONResponse:
         return error_response(as_api_error(error))
@@ -130,13 +127,7 @@ def install_error_handlers(app: FastAPI) -> None:
         place = ".".join(str(part) for part in fault["loc"][1:]) or "the request"
         return error_response(ApiError(422, f"{place}: {fault['msg']}"))
 
-    async def defect(request: Request, error: Exception) -> JSONResponse:
-        return error_response(
-            ApiError(500, "a defect of the server; its log has the details", None)
-        )
-
     for kind in (ApiError, OclearError, TimeoutError):
         app.add_exception_handler(kind, ours)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(RequestValidationError, invalid)
-    app.add_exception_handler(Exception, defect)

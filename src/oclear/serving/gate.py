@@ -29,6 +29,7 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
+_DEFECT = ApiError(500, "a defect of the server; its log has the details")
 
 
 class Gate:
@@ -51,7 +52,7 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began, status = time.perf_counter(), 500
+        began, status = time.perf_counter(), 0
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
@@ -65,10 +66,14 @@ class Gate:
 
         try:
             await self._admit(scope, receive, send_with_headers)
+        except Exception:
+            log.exception("a defect in %s %s", scope["method"], _route(scope))
+            if status:  # half an answer is out: the connection is cut
+                raise
+            await error_response(_DEFECT)(scope, receive, send_with_headers)
         finally:
             seconds = time.perf_counter() - began
-            # The route, not the path: what is in a path may be long, secret, or one of millions.
-            route = getattr(scope.get("route"), "path", "none")
+            route = _route(scope)
             self._metrics.requests.labels(route, status).inc()
             self._metrics.seconds.labels(route).observe(seconds)
             log.debug("%s %s %d %.1f ms", scope["method"], route, status, 1000 * seconds)
@@ -102,6 +107,11 @@ class Gate:
         finally:
             self._requests -= 1
             self._bytes -= size
+
+
+def _route(scope: Scope) -> str:
+    """The route, not the path: what is in a path may be long, secret, or one of millions."""
+    return getattr(scope.get("route"), "path", "none")
 
 
 def _declared(headers: Headers, most: int) -> int:

@@ -179,7 +179,7 @@ function card(hit, request) {
   const about = hit.attributes;
   const name = about.title || hit.item_id;
   item.querySelector(".name").textContent = name;
-  item.querySelector(".facts").textContent = [about.brand, about.coarse_label, about.price]
+  item.querySelector(".facts").textContent = [about.price, about.brand, about.coarse_label]
     .filter((value) => value !== null && value !== undefined)
     .join(" · ");
   item.querySelector(".score b").textContent = hit.score.toFixed(3);

@@ -45,6 +45,11 @@ keys_app = typer.Typer(
 )
 app.add_typer(keys_app)
 
+store_app = typer.Typer(
+    name="store", help="Look into, change and check an index folder.", rich_markup_mode=None
+)
+app.add_typer(store_app)
+
 _STOPPED = 130  # as shells count it: 128 and the number of the signal
 
 
@@ -260,17 +265,23 @@ def index(
     vectors: Annotated[
         Path | None, typer.Option(help="Document vectors of this model, from 'oclear embed'.")
     ] = None,
+    swap: Annotated[
+        bool, typer.Option("--swap", help="Let this model take over an index that is in use.")
+    ] = False,
     config: ConfigFile = None,
     json_: Json = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Model and items -> an index; on an index of the same model, only what changed is encoded."""
     from oclear.commands import index as command
+    from oclear.commands.shared.indexing import IndexConfig
     from oclear.config import build_config
 
     def call(reporter: Reporter) -> CommandResult:
-        settings = build_config(command.IndexConfig, config, overrides or [])
-        return command.index(model, items, vectors, out, settings, reporter, overwrite=overwrite)
+        settings = build_config(IndexConfig, config, overrides or [])
+        return command.index(
+            model, items, vectors, out, settings, reporter, swap=swap, overwrite=overwrite
+        )
 
     _run(call, json_)
 
@@ -524,6 +535,85 @@ def categories_explain(
 
     def call(reporter: Reporter) -> CommandResult:
         return command.explain(categories, items, queries, id_, item or [], reporter)
+
+    _run(call, json_)
+
+
+@store_app.command("add")
+def store_add(
+    index: IndexFolder,
+    items: ItemsTable,
+    overrides: Overrides = None,
+    vectors: Annotated[
+        Path | None, typer.Option(help="Document vectors of this model, from 'oclear embed'.")
+    ] = None,
+    config: ConfigFile = None,
+    json_: Json = False,
+) -> None:
+    """Adds or updates these items and leaves all others; only what changed is encoded."""
+    from oclear.commands.shared.indexing import IndexConfig
+    from oclear.commands.store import add as command
+    from oclear.config import build_config
+
+    def call(reporter: Reporter) -> CommandResult:
+        settings = build_config(IndexConfig, config, overrides or [])
+        return command.add(index, items, vectors, settings, reporter)
+
+    _run(call, json_)
+
+
+@store_app.command("delete")
+def store_delete(
+    index: IndexFolder,
+    item_ids: Annotated[
+        list[str] | None, typer.Argument(metavar="[ITEM]...", help="Items to remove.")
+    ] = None,
+    items: Annotated[
+        Path | None, typer.Option("--items", help="A table whose item_id are to be removed.")
+    ] = None,
+    model_id: Annotated[
+        str | None, typer.Option(help="Remove the vectors of a model that is not active, instead.")
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """Removes items, or all vectors of a former model."""
+    from oclear.commands.store import delete as command
+
+    def call(reporter: Reporter) -> CommandResult:
+        return command.delete(index, item_ids or [], items, model_id, reporter)
+
+    _run(call, json_)
+
+
+@store_app.command("stats")
+def store_stats(index: IndexFolder, json_: Json = False) -> None:
+    """Items, vectors, models, versions and disk of an index."""
+    from oclear.commands.store import stats as command
+
+    def call(reporter: Reporter) -> CommandResult:
+        return command.stats(index, reporter)
+
+    _run(call, json_)
+
+
+@store_app.command("optimize")
+def store_optimize(index: IndexFolder, json_: Json = False) -> None:
+    """Joins small files, drops old versions, and brings an older format to the present one."""
+    from oclear.commands.store import optimize as command
+
+    def call(reporter: Reporter) -> CommandResult:
+        return command.optimize(index, reporter)
+
+    _run(call, json_)
+
+
+@store_app.command("verify")
+def store_verify(index: IndexFolder, json_: Json = False) -> None:
+    """Reads everything and says what is wrong; exit code 2 where something is."""
+    from oclear.commands.store import verify as command
+
+    def call(reporter: Reporter) -> CommandResult:
+        return command.verify(index, reporter)
 
     _run(call, json_)
 

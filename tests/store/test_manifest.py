@@ -20,10 +20,11 @@ def change(folder, **values):
 
 def test_open_gives_back_what_create_was_told(tmp_path):
     create(tmp_path / "index", metadata={"model": "../model", "sizes": [1, 2]})
-    found = Index.open(tmp_path / "index").manifest
-    assert (found.model_id, found.dim, found.items, found.vectors) == ("m1", 4, 0, 0)
-    assert found.metadata == {"model": "../model", "sizes": [1, 2]}
-    assert (found.kind, found.format_version) == ("index", 1)
+    index = Index.open(tmp_path / "index")
+    assert (index.model_id, index.dim, index.count()) == ("m1", 4, (0, 0))
+    assert index.model.metadata == {"model": "../model", "sizes": [1, 2]}
+    found = manifest.read_manifest(tmp_path / "index")
+    assert (found.active, found.kind, found.format_version) == ("m1", "index", 2)
 
 
 def test_another_model_is_refused_with_both_names(tmp_path):
@@ -36,11 +37,14 @@ def test_another_model_is_refused_with_both_names(tmp_path):
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"format_version": 2}, "format version 2"),
+        ({"format_version": 3}, "format version 3"),
         ({"format_version": None}, "format version None"),
         ({"kind": "features"}, "'features'"),
-        ({"dim": 5}, "vectors of 4 numbers"),
-        ({"dim": "5"}, "dim an integer"),
+        ({"models": {"m1": {"model_id": "m1", "dim": 5}}}, "vectors of 4 numbers"),
+        ({"models": {"m1": {"model_id": "m1", "dim": "5"}}}, "dim an integer"),
+        ({"models": {"m1": {"model_id": "m1"}}}, "dim"),
+        ({"models": ["m1"]}, "other keys"),
+        ({"active": "m2"}, "vectors of m1, expected some of model m2"),
         ({"surprise": 1}, "surprise"),
     ],
 )
@@ -83,7 +87,7 @@ def test_create_refuses_a_folder_that_holds_something(tmp_path):
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["photo.jpg"]
 
 
-@pytest.mark.parametrize("step", ["_connect", "finish_creation"])
+@pytest.mark.parametrize("step", ["create_table", "finish_creation"])
 def test_a_creation_that_was_cut_short_is_named_and_gone_on_with(tmp_path, monkeypatch, step):
     def crash(*_):
         raise KeyboardInterrupt
@@ -95,7 +99,7 @@ def test_a_creation_that_was_cut_short_is_named_and_gone_on_with(tmp_path, monke
     with pytest.raises(FormatError, match="interrupted"):
         Index.open(tmp_path / "index")
     create(tmp_path / "index")
-    assert Index.open(tmp_path / "index").count_items() == 0
+    assert Index.open(tmp_path / "index").count().items == 0
 
 
 def test_a_crash_while_the_manifest_is_written_leaves_the_old_one(tmp_path, monkeypatch):
@@ -103,5 +107,5 @@ def test_a_crash_while_the_manifest_is_written_leaves_the_old_one(tmp_path, monk
     old = manifest.read_manifest(tmp_path)
     monkeypatch.setattr(manifest.os, "fsync", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        manifest.write_manifest(tmp_path, manifest.Manifest("m9", 9))
+        manifest.write_manifest(tmp_path, manifest.Manifest("m9", {"m9": manifest.StoredModel("m9", 9)}))
     assert manifest.read_manifest(tmp_path) == old

@@ -6,9 +6,10 @@ evaluation, which reads the same vectors, could disagree on near ties for no gai
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,43 +29,54 @@ from oclear.store.columns import (
     store_schema,
     stored_name,
 )
-from oclear.store.filters import compile_filter
+from oclear.store.contract import Counts, StoredItem, StoredVectors
+from oclear.store.filters import parse_filter, sql_of
 from oclear.store.hits import Hit, best_rows
+from oclear.store.lance import CHANGED_AT, ROW_ID, among, connect, create_table, scan, values
 from oclear.store.manifest import (
+    FORMAT_VERSION,
+    MANIFEST_FILE,
     Manifest,
+    StoredModel,
     finish_creation,
     is_unfinished,
     read_manifest,
     write_manifest,
 )
-from oclear.store.rows import fitted_column, store_rows, unit_vectors
+from oclear.store.rows import fitted_column, items_of, store_rows, unit_vectors
+from oclear.store.writing import LOCK_FILE, writing
 
-_TABLE = "documents"
-_DELETE_BATCH = 10_000
+# Ids in one condition, and so items in one transaction of a deletion.
+_IDS_AT_ONCE = 10_000
 # Rows asked for first, per item wanted, and the growth where that was too few (many pictures, ties).
 _ROWS_PER_ITEM = 4
+# Old versions are kept for readers that have one open.
+_KEEP_VERSIONS = timedelta(hours=1)
 
 
-class StoredVectors(NamedTuple):
-    """All vectors of an index, ordered by item id, then part.
+class Layout(NamedTuple):
+    """How a store lies on disk.
 
     Attributes:
-        vectors: ``(N, dim)`` float32, of length 1.
-        item_ids: ``(N,)`` str objects.
-        parts: ``(N,)`` int32, the picture's number within the item.
+        folder: Where its files are.
+        files: Data files; many small ones make reading slow.
+        versions: States that are kept, the present one among them.
     """
 
-    vectors: npt.NDArray[np.float32]
-    item_ids: npt.NDArray[np.object_]
-    parts: npt.NDArray[np.int32]
+    folder: Path
+    files: int
+    versions: int
 
 
 class Index:
-    """An index folder. Make one with :meth:`create`, open one with :meth:`open`."""
+    """One model's vectors in an index folder: :class:`~oclear.store.contract.DocumentStore` on disk.
 
-    def __init__(self, folder: Path, manifest: Manifest, table: Any) -> None:
+    Make one with :meth:`create`, open one with :meth:`open`.
+    """
+
+    def __init__(self, folder: Path, model: StoredModel, table: Any) -> None:
         self.folder = folder
-        self.manifest = manifest
+        self.model = model
         self._table = table
 
     @classmethod
@@ -79,50 +91,89 @@ class Index:
     ) -> Index:
         """Make an empty index. A folder whose creation was cut short is gone on with.
 
+        In a folder that is an index already, this makes the place for the vectors of a further model; it is
+        searched when it is made active (:func:`~oclear.store.models.activate`).
+
         Args:
-            folder: New, empty, or left behind by a creation that was cut short.
+            folder: New, empty, left behind by a creation that was cut short, or an index of other models.
             model_id: Hash of the weights and the preprocessing that make the vectors.
             dim: Length of a vector.
             items_schema: Of the items table; its columns beside ``item_id`` become attributes, those
                 with bytes in them left out.
-            metadata: JSON values to find again in ``manifest.metadata``.
+            metadata: JSON values to find again in ``model.metadata``.
 
         Raises:
-            OutputNotEmptyError: The folder holds something else.
+            OutputNotEmptyError: The folder holds something else, or an index of this model.
         """
-        if not is_unfinished(folder) and folder.exists() and any(folder.iterdir()):
+        schema = store_schema(items_schema, dim)
+        model = StoredModel(model_id, dim, metadata=dict(metadata or {}))
+        if (folder / MANIFEST_FILE).exists():
+            with writing(folder):
+                manifest = read_manifest(folder)
+                if model_id in manifest.models or manifest.server is not None:
+                    raise OutputNotEmptyError(folder)
+                name = f"documents-{model_id}"
+                model = replace(model, table=name, weights=f"models/{model_id}")
+                table = create_table(folder, name, schema)
+                models = {**manifest.models, model_id: model}
+                write_manifest(folder, replace(manifest, models=models))
+                return cls(folder, model, table)
+        if not is_unfinished(folder) and _holds_something(folder):
             raise OutputNotEmptyError(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        manifest = Manifest(model_id, dim, metadata=dict(metadata or {}))
-        write_manifest(folder, manifest, creating=True)
-        schema = store_schema(items_schema, dim)
-        table = _connect(folder).create_table(_TABLE, schema=schema, mode="overwrite")
+        write_manifest(folder, Manifest(model_id, {model_id: model}), creating=True)
+        table = create_table(folder, model.table, schema)
         finish_creation(folder)
-        return cls(folder, manifest, table)
+        return cls(folder, model, table)
 
     @classmethod
-    def open(cls, folder: Path) -> Index:
+    def open(cls, folder: Path, model_id: str | None = None) -> Index:
         """Open an index folder.
 
+        Args:
+            folder: The folder.
+            model_id: Which model's vectors, the active one's where None.
+
         Raises:
-            FormatError: It is no index, an unfinished one, one of another format version, or its
-                store is missing or broken.
+            FormatError: It is no index, an unfinished one, one of another format version, has no vectors of
+                this model, or its store is missing or broken.
         """
-        manifest = read_manifest(folder)
+        model = read_manifest(folder).model(folder, model_id)
         try:
-            table = _connect(folder).open_table(_TABLE)
+            table = connect(folder).open_table(model.table)
             stored = table.schema.field(VECTOR).type.list_size
         except (ValueError, RuntimeError, OSError, KeyError, AttributeError) as error:
             raise FormatError(
                 f"{folder}: the manifest is there, the store cannot be opened",
                 "Make the index again with oclear index --overwrite.",
             ) from error
-        if stored != manifest.dim:
+        if stored != model.dim:
             raise FormatError(
-                f"{folder}: found vectors of {stored} numbers, the manifest says {manifest.dim}",
+                f"{folder}: found vectors of {stored} numbers, the manifest says {model.dim}",
                 "Make the index again with oclear index --overwrite.",
             )
-        return cls(folder, manifest, table)
+        return cls(folder, model, table)
+
+    @property
+    def model_id(self) -> str:
+        """Hash of the weights and the preprocessing that made the vectors."""
+        return self.model.model_id
+
+    @property
+    def dim(self) -> int:
+        """Length of a vector."""
+        return self.model.dim
+
+    @property
+    def version(self) -> int:
+        """Number of the last change that this object sees."""
+        return int(self._table.version)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Of the store's rows, under the store's names."""
+        found: pa.Schema = self._table.schema
+        return found
 
     def require_model(self, model_id: str) -> None:
         """Refuse a model other than the one that made the vectors.
@@ -130,12 +181,26 @@ class Index:
         Raises:
             ModelMismatchError: The ids differ.
         """
-        if model_id != self.manifest.model_id:
+        if model_id != self.model_id:
             raise ModelMismatchError(
-                f"{self.folder}: this index was made by model {self.manifest.model_id}, "
-                f"not by {model_id}",
+                f"{self.folder}: this index was made by model {self.model_id}, not by {model_id}",
                 "Use that model, or make an index with this one.",
             )
+
+    def attributes(self) -> dict[str, pa.DataType]:
+        """The attributes' names as the user has them, and their types."""
+        return {
+            attribute_name(field.name): field.type
+            for field in self._table.schema
+            if field.name not in OWN
+        }
+
+    def columns_not_kept(self, items_schema: pa.Schema) -> list[str]:
+        """Attributes of an items table that came after the index was made, and so are not stored."""
+        known = self.attributes()
+        storable = store_schema(items_schema, self.dim)
+        names = [attribute_name(field.name) for field in storable if field.name not in OWN]
+        return [name for name in names if name not in known]
 
     def upsert(
         self,
@@ -146,24 +211,7 @@ class Index:
         vectors: npt.NDArray[np.float32],
         content_hashes: Sequence[str],
     ) -> None:
-        """Add items or replace them, all at once or not at all.
-
-        Afterwards the index holds exactly the given parts of these items: parts that are stored but not
-        given are dropped, and with them an item that comes without any vector.
-
-        Args:
-            items: ``item_id`` and attributes, one row per item. Attributes that the index does not
-                have are not stored; those that are missing become null.
-            item_row: ``(n,)``, the row of ``items`` that each vector belongs to.
-            parts: ``(n,)``, the number of each picture within its item.
-            vectors: ``(n, dim)`` float32; brought to length 1 here.
-            content_hashes: One per row of ``items``: of whatever the vectors were made from.
-
-        Raises:
-            InputError: An attribute does not fit the type that the index has for it.
-            ValueError: Shapes that do not fit, an item or part given twice, a vector that is not finite
-                or zero.
-        """
+        """Add items or replace them, all at once or not at all; see ``DocumentStore.upsert``."""
         rows = store_rows(
             items,
             self._table.schema,
@@ -174,26 +222,21 @@ class Index:
         )
         if not len(items):
             return
-        merge = (
-            self._table.merge_insert([ITEM_ID, PART])
-            .when_matched_update_all()
-            .when_not_matched_insert_all()
-            .when_not_matched_by_source_delete(_among(_values(items, ITEM_ID)))
-        )
-        merge.execute(rows)
-        self._count()
+        with self._writing():
+            merge = (
+                self._table.merge_insert([ITEM_ID, PART])
+                .when_matched_update_all()
+                .when_not_matched_insert_all()
+            )
+            item_ids = values(items, ITEM_ID)
+            if self._keys_of(item_ids) - set(_keys(rows)):
+                # This reads the whole table, six times as long: only where pictures have gone.
+                merge = merge.when_not_matched_by_source_delete(among(item_ids))
+            merge.execute(rows)
 
     def update_attributes(self, items: pa.Table) -> None:
-        """Set the attributes of items that are stored already, leaving their vectors as they are.
-
-        Args:
-            items: ``item_id`` and attributes. Items that are not in the index are passed over, and
-                attributes that are not in the table are left as they are.
-
-        Raises:
-            InputError: An attribute does not fit the type that the index has for it.
-        """
-        known = self._attributes()
+        """Set attributes, leaving vectors as they are; see ``DocumentStore.update_attributes``."""
+        known = self.attributes()
         given = [name for name in items.column_names if name in known]
         if not given or not len(items):
             return
@@ -201,48 +244,32 @@ class Index:
         columns |= {
             stored_name(name): fitted_column(items, name, self._table.schema) for name in given
         }
-        self._table.merge_insert(ITEM_ID).when_matched_update_all().execute(pa.table(columns))
-
-    def columns_not_kept(self, items_schema: pa.Schema) -> list[str]:
-        """Attributes of an items table that came after the index was made, and so are not stored."""
-        known = self._attributes()
-        storable = store_schema(items_schema, self.manifest.dim)
-        names = [attribute_name(field.name) for field in storable if field.name not in OWN]
-        return [name for name in names if name not in known]
+        with self._writing():
+            self._table.merge_insert(ITEM_ID).when_matched_update_all().execute(pa.table(columns))
 
     def delete(self, item_ids: Iterable[str]) -> int:
-        """Remove items with all their parts; ids that are not there are passed over.
-
-        Returns:
-            How many items were removed.
-        """
+        """Remove items with all their parts; returns how many items were removed."""
         wanted = list(dict.fromkeys(item_ids))
-        before = self.count_items()
-        for start in range(0, len(wanted), _DELETE_BATCH):
-            self._table.delete(_among(wanted[start : start + _DELETE_BATCH]))
-        self._count()
-        return before - self.manifest.items
+        removed = 0
+        for start in range(0, len(wanted), _IDS_AT_ONCE):
+            batch = wanted[start : start + _IDS_AT_ONCE]
+            with self._writing():
+                if stored := {item for item, _ in self._keys_of(batch)}:
+                    self._table.delete(among(sorted(stored)))
+                removed += len(stored)
+        return removed
 
     def search(
         self, vectors: npt.NDArray[np.float32], k: int, where: str | None = None
     ) -> list[list[Hit]]:
-        """The k nearest items of each query by cosine, exactly.
-
-        Args:
-            vectors: ``(Q, dim)``, of any length but zero.
-            k: How many items; fewer come back only where no more pass the filter.
-            where: A filter over ``item_id`` and the attributes, as in :mod:`oclear.store.filters`.
-
-        Returns:
-            For each query its hits, best first; equal scores in the order of item ids.
-
-        Raises:
-            InputError: The filter is refused.
-        """
+        """The k nearest items of each query by cosine, exactly; see ``DocumentStore.search``."""
         if k < 1:
             raise ValueError(f"k is {k}, expected at least 1")
-        condition = None if where is None else compile_filter(where, self._filter_columns())
-        queries = unit_vectors(vectors, self.manifest.dim)
+        condition = None
+        if where is not None:
+            columns = {ITEM_ID: pa.string(), **self.attributes()}
+            condition = sql_of(parse_filter(where, columns), columns)
+        queries = unit_vectors(vectors, self.dim)
         try:
             nearest = [self._nearest(query, k, condition) for query in queries]
         except (ValueError, RuntimeError) as error:
@@ -256,26 +283,36 @@ class Index:
                 # A dot product of unit vectors may pass 1 by rounding.
                 Hit(row[ITEM_ID], min(1.0, max(-1.0, 1 - row["_distance"])), row[PART], found)
                 for row in rows.to_pylist()
-                if (found := attributes[row["_rowid"]]) is not None
+                # Deleted in this very moment: no longer a hit.
+                if (found := attributes.get(row[ROW_ID])) is not None
             ]
             for rows in nearest
         ]
 
+    def get(self, item_ids: Iterable[str]) -> dict[str, StoredItem]:
+        """These items as they are stored, by id; those that are not there are left out."""
+        names = self.attributes()
+        columns = [ITEM_ID, PART, CONTENT_HASH, *(stored_name(name) for name in names)]
+        found: dict[str, StoredItem] = {}
+        for batch in _batches(item_ids):
+            found |= items_of(scan(self._table, columns, among(batch)))
+        return found
+
     def vectors(self) -> StoredVectors:
         """All vectors, for evaluation; takes twice their size in memory for a moment."""
-        rows = self._scan([ITEM_ID, PART, VECTOR]).combine_chunks()
+        rows = scan(self._table, [ITEM_ID, PART, VECTOR]).combine_chunks()
         order = pc.sort_indices(rows, [(ITEM_ID, "ascending"), (PART, "ascending")]).to_numpy()
         flat = pc.list_flatten(rows[VECTOR]).to_numpy()
         return StoredVectors(
-            flat.reshape(-1, self.manifest.dim)[order],
+            flat.reshape(-1, self.dim)[order],
             rows[ITEM_ID].to_numpy(zero_copy_only=False)[order],
             rows[PART].to_numpy()[order],
         )
 
     def items(self) -> pa.Table:
         """``item_id`` and the attributes, one row per item, in the order of item ids."""
-        columns = [ITEM_ID, *(stored_name(name) for name in self._attributes())]
-        rows = self._scan([PART, *columns])
+        columns = [ITEM_ID, *(stored_name(name) for name in self.attributes())]
+        rows = scan(self._table, [PART, *columns])
         rows = rows.sort_by([(ITEM_ID, "ascending"), (PART, "ascending")])
         ids = rows[ITEM_ID].to_numpy(zero_copy_only=False)
         first = np.flatnonzero(np.append(True, ids[1:] != ids[:-1])[: len(ids)])
@@ -284,16 +321,82 @@ class Index:
 
     def content_hashes(self) -> dict[str, str]:
         """The content hash of every item, by item id."""
-        rows = self._scan([ITEM_ID, CONTENT_HASH])
-        return dict(zip(_values(rows, ITEM_ID), _values(rows, CONTENT_HASH), strict=True))
+        rows = scan(self._table, [ITEM_ID, CONTENT_HASH])
+        return dict(zip(values(rows, ITEM_ID), values(rows, CONTENT_HASH), strict=True))
 
-    def count_items(self) -> int:
-        """How many items the store holds now."""
-        return int(pc.count_distinct(self._scan([ITEM_ID])[ITEM_ID]).as_py())
+    def count(self) -> Counts:
+        """How many items and vectors the store holds now."""
+        ids = scan(self._table, [ITEM_ID])[ITEM_ID]
+        return Counts(int(pc.count_distinct(ids).as_py()), len(ids))
+
+    def refresh(self) -> bool:
+        """See what other writers committed; whether there was any."""
+        before = self.version
+        self._table.checkout_latest()
+        return self.version != before
 
     def optimize(self) -> None:
-        """Join the small files that many upserts leave behind; searches then read faster."""
-        self._table.optimize()
+        """Join the small files that many changes leave behind and drop versions older than an hour.
+
+        A table of format version 1 is copied into one whose rows know when they changed.
+        """
+        with self._writing():
+            if not self.model.tracks_changes:
+                self._copy_into_tracking_table()
+            self._table.optimize(cleanup_older_than=_KEEP_VERSIONS)
+
+    def batches(self, rows: int) -> Iterator[pa.RecordBatch]:
+        """All rows with all columns of the store, a piece at a time, in no order."""
+        columns = [field.name for field in self._table.schema]
+        yield from self._table.search().select(columns).to_batches(rows)
+
+    def keys(self) -> pa.Table:
+        """``item_id`` and ``_part`` of every row."""
+        return scan(self._table, [ITEM_ID, PART])
+
+    def count_vectors(self) -> int:
+        """How many rows there are, without reading any."""
+        return int(self._table.count_rows())
+
+    def changed_since(self, version: int) -> pa.Table | None:
+        """Rows written after a version, with all columns; None where the table does not know.
+
+        Items are written whole: all rows of an item that changed are among them. Rows that are gone are not.
+        """
+        if not self.model.tracks_changes:
+            return None
+        columns = [field.name for field in self._table.schema]
+        return scan(self._table, columns, f"{CHANGED_AT} > {version}")
+
+    def layout(self) -> Layout:
+        """How the store lies on disk."""
+        statistics = self._table.stats()["fragment_stats"]
+        return Layout(
+            self.folder / f"{self.model.table}.lance",
+            int(statistics["num_fragments"]),
+            len(self._table.list_versions()),
+        )
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        with writing(self.folder):
+            manifest = read_manifest(self.folder)
+            if manifest.format_version < FORMAT_VERSION:
+                # An older oclear must not take what this one changes for its own.
+                write_manifest(self.folder, manifest)
+            self._table.checkout_latest()
+            yield
+
+    def _copy_into_tracking_table(self) -> None:
+        manifest = read_manifest(self.folder)
+        name = f"documents-{self.model_id}"
+        table = create_table(self.folder, name, self._table.schema)
+        table.add(self.batches(_IDS_AT_ONCE))
+        old, model = self.model.table, replace(self.model, table=name, tracks_changes=True)
+        models = {**manifest.models, self.model_id: model}
+        write_manifest(self.folder, replace(manifest, models=models))
+        self.model, self._table = model, table
+        connect(self.folder).drop_table(old)
 
     def _nearest(self, query: npt.NDArray[np.float32], k: int, condition: str | None) -> pa.Table:
         limit = _ROWS_PER_ITEM * k
@@ -315,54 +418,38 @@ class Index:
             limit *= _ROWS_PER_ITEM
 
     def _attributes_of_rows(self, nearest: list[pa.Table]) -> dict[int, dict[str, Any]]:
-        row_ids = sorted({row for rows in nearest for row in _values(rows, "_rowid")})
-        names = list(self._attributes())
+        row_ids = sorted({row for rows in nearest for row in values(rows, ROW_ID)})
+        names = list(self.attributes())
         if not row_ids or not names:
             return {row: {} for row in row_ids}
         columns = [stored_name(name) for name in names]
         found = self._table.take_row_ids(row_ids).select(columns).with_row_id().to_arrow()
-        values = zip(*(found[column].to_pylist() for column in columns), strict=True)
+        cells = zip(*(found[column].to_pylist() for column in columns), strict=True)
         return {
             row: dict(zip(names, attributes, strict=True))
-            for row, attributes in zip(_values(found, "_rowid"), values, strict=True)
+            for row, attributes in zip(values(found, ROW_ID), cells, strict=True)
         }
 
-    def _attributes(self) -> dict[str, pa.DataType]:
-        """The attributes' names as the user has them, and their types."""
+    def _keys_of(self, item_ids: Sequence[str]) -> set[tuple[str, int]]:
+        """The stored rows of these items, as (item, part)."""
+        if not self._table.count_rows():
+            return set()
         return {
-            attribute_name(field.name): field.type
-            for field in self._table.schema
-            if field.name not in OWN
+            key
+            for batch in _batches(item_ids)
+            for key in _keys(scan(self._table, [ITEM_ID, PART], among(batch)))
         }
 
-    def _filter_columns(self) -> dict[str, pa.DataType]:
-        return {ITEM_ID: pa.string(), **self._attributes()}
 
-    def _scan(self, columns: list[str]) -> pa.Table:
-        found: pa.Table = self._table.search().select(columns).to_arrow()
-        return found
-
-    def _count(self) -> None:
-        self.manifest = replace(
-            self.manifest, items=self.count_items(), vectors=self._table.count_rows()
-        )
-        write_manifest(self.folder, self.manifest)
+def _keys(rows: pa.Table) -> Iterator[tuple[str, int]]:
+    return zip(values(rows, ITEM_ID), values(rows, PART), strict=True)
 
 
-def _connect(folder: Path) -> Any:
-    # LanceDB tells of every table it makes, as a warning; and it takes a second to import.
-    os.environ.setdefault("LANCEDB_LOG", "error")
-    import lancedb
-
-    return lancedb.connect(str(folder))
+def _batches(item_ids: Iterable[str]) -> Iterator[list[str]]:
+    wanted = list(dict.fromkeys(item_ids))
+    for start in range(0, len(wanted), _IDS_AT_ONCE):
+        yield wanted[start : start + _IDS_AT_ONCE]
 
 
-def _values(table: pa.Table, column: str) -> list[Any]:
-    values: list[Any] = table[column].to_pylist()
-    return values
-
-
-def _among(item_ids: Sequence[str]) -> str:
-    """The condition that an item is one of these. Quotes double; nothing else is special in SQL."""
-    quoted = ", ".join("'" + item.replace("'", "''") + "'" for item in item_ids)
-    return f"{ITEM_ID} IN ({quoted})"
+def _holds_something(folder: Path) -> bool:
+    return folder.exists() and any(path.name != LOCK_FILE for path in folder.iterdir())

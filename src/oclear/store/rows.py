@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from oclear.errors import InputError
 from oclear.store.columns import (
@@ -18,6 +20,7 @@ from oclear.store.columns import (
     attribute_name,
     stored_name,
 )
+from oclear.store.contract import StoredItem
 
 
 def store_rows(
@@ -70,13 +73,17 @@ def fitted_column(items: pa.Table, name: str, schema: pa.Schema) -> Any:
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     try:
-        return column.cast(wanted)
+        column = column.cast(wanted)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise InputError(
             f"column '{name}': found {column.type}, this index has stored {wanted}: "
             f"{str(error).splitlines()[0]:.120}",
             "Make the index again with oclear index --overwrite.",
         ) from error
+    if pa.types.is_floating(wanted):
+        # How pandas writes a missing number; as one it would be above all others.
+        column = pc.if_else(pc.is_nan(column), pa.scalar(None, wanted), column)
+    return column
 
 
 def unit_vectors(vectors: npt.NDArray[np.float32], dim: int) -> npt.NDArray[np.float32]:
@@ -93,3 +100,18 @@ def unit_vectors(vectors: npt.NDArray[np.float32], dim: int) -> npt.NDArray[np.f
         raise ValueError("a vector is zero or not finite")
     unit: npt.NDArray[np.float32] = (wide / length).astype(np.float32)
     return unit
+
+
+def items_of(rows: pa.Table) -> dict[str, StoredItem]:
+    """Rows of the store, one per picture, as whole items by id."""
+    own = (ITEM_ID, PART, CONTENT_HASH)
+    found: dict[str, StoredItem] = {}
+    for row in rows.sort_by([(ITEM_ID, "ascending"), (PART, "ascending")]).to_pylist():
+        item_id = row[ITEM_ID]
+        if item_id in found:
+            parts = (*found[item_id].parts, row[PART])
+            found[item_id] = replace(found[item_id], parts=parts)
+        else:
+            attributes = {attribute_name(name): row[name] for name in row if name not in own}
+            found[item_id] = StoredItem(item_id, (row[PART],), row[CONTENT_HASH], attributes)
+    return found

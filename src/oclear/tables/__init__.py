@@ -4,7 +4,7 @@ from oclear.tables.checks import index_of
 from oclear.tables.exposures import Exposures, read_exposures
 from oclear.tables.features import Features, read_features, write_features
 from oclear.tables.images import MAX_PIXELS, decode_image
-from oclear.tables.items import Items, read_items
+from oclear.tables.items import Items, read_item_ids, read_items
 from oclear.tables.output import atomic_folder, refuse_non_empty, write_table
 from oclear.tables.pictures import Pictures
 from oclear.tables.queries import Queries, read_queries
@@ -29,6 +29,7 @@ __all__ = [
     "index_of",
     "read_exposures",
     "read_features",
+    "read_item_ids",
     "read_items",
     "read_queries",
     "read_truth",

@@ -110,3 +110,15 @@ def read_items(path: Path) -> Items:
             column = text_column(source, name, numbers=name == "coarse_label")
             table = table.set_column(table.column_names.index(name), name, column)
     return Items(path, table.replace_schema_metadata(None))
+
+
+def read_item_ids(path: Path) -> list[str]:
+    """The ids of any table with an ``item_id`` column, each once, in order.
+
+    Raises:
+        InputError: No such table.
+        TableError: No such column, or an id is missing.
+    """
+    source = read_source(need_table(Path(path), "items"), "items")
+    source.require(ITEM_ID)
+    return list(dict.fromkeys(id_column(source, ITEM_ID).to_pylist()))

@@ -27,11 +27,12 @@ def open_index(folder: Path, model: str | None) -> tuple[Index, TwoTowerModel]:
         ModelMismatchError: The model is another one.
     """
     index = Index.open(folder)
-    if model is None and not (folder / "model").is_dir():
+    own = folder / index.model.weights
+    if model is None and not own.is_dir():
         raise FormatError(
             f"{folder}: the index has no model in it", "Run 'oclear index' again, it puts it back."
         )
-    loaded = place(TwoTowerModel.from_pretrained(model or folder / "model"))
+    loaded = place(TwoTowerModel.from_pretrained(model or own))
     index.require_model(loaded.model_id)
     return index, loaded
 

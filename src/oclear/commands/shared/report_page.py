@@ -12,7 +12,7 @@ from oclear.commands.evaluate import Evaluation
 from oclear.errors import BadImageError
 from oclear.evaluation.report import Example, Shown, StageTime, choose_examples, write_report
 from oclear.governance import read_manifest
-from oclear.store import Index
+from oclear.store import active_model
 from oclear.tables import Items, Pictures, read_items
 
 _PICTURE = 160
@@ -75,7 +75,7 @@ def write_report_page(
             ("category IDs", f"{summary['category_ids']:,}"),
             ("IDs with photos", f"{summary['ids_with_queries']:,}"),
             ("training photos in an ID", f"{summary['queries_in']:,} of {summary['queries']:,}"),
-            ("model", Index.open(index_folder).manifest.model_id),
+            ("model", active_model(index_folder)),
         ],
         command=command,
     )

@@ -1,0 +1,1 @@
+"""``oclear store``: look into, change and check an index folder."""

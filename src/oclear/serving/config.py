@@ -35,9 +35,9 @@ class EncoderConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    runtime: Literal["auto", "openvino", "torch"] = Field(
+    runtime: Literal["auto", "onnx", "torch"] = Field(
         default="auto",
-        description="auto: OpenVINO on a CPU where it is installed and agrees, else torch",
+        description="auto: ONNX Runtime on a CPU where it is installed and agrees, else torch",
     )
     workers: int | None = Field(default=None, ge=1, description="null: one a core, one on a GPU")
     batch: int | None = Field(default=None, ge=1, description="null: what pays, measured at start")

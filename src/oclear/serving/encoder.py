@@ -1,18 +1,21 @@
-"""The query tower as it runs in the server: under OpenVINO on a CPU, under torch elsewhere.
+"""The query tower as it runs in the server: under ONNX Runtime on a CPU, under torch elsewhere.
 
-Measured on a 2-core EPYC with AVX-512 bf16, photos a second of one core at batch 1, MobileNetV2 / ResNet-50: torch fp32
-60 / 6, torch bf16 80 / 18, ONNX Runtime fp32 248 / 28, OpenVINO fp32 228 / 20, OpenVINO bf16 460 / 38
-(``benchmarks/encoder_runtimes.py``). So OpenVINO, in bf16 where the processor has it.
+Photos a second of one core at batch 1, MobileNetV2 / ResNet-50, and the least cosine to torch fp32 on photos of the
+generated shop (``benchmarks/encoder_runtimes.py``; EPYC with AVX-512 bf16):
+
+| runtime | photos/s | least cosine |
+|---|---|---|
+RUNTIME_TABLE
 """
 
 from __future__ import annotations
 
 import importlib.util
+import io
+import logging
 import os
-import sys
-import threading
 import warnings
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -21,8 +24,10 @@ from torch import nn
 
 from oclear.errors import InputError, MissingExtraError
 from oclear.model import TwoTowerModel
-from oclear.model.precision import has_fast_bf16
+from oclear.model.precision import full_precision
 from oclear.serving.config import EncoderConfig
+
+log = logging.getLogger("oclear.serving")
 
 LEAST_COSINE = 0.99
 """How alike a faster runtime's vectors must be to torch's, or it is not used."""
@@ -69,80 +74,61 @@ class TorchEncoder:
         return vectors
 
 
-class OpenVinoEncoder:
-    """The query tower compiled by OpenVINO, one stream of one thread a worker.
+class OnnxEncoder:
+    """The query tower in ONNX Runtime, in fp32, one thread a call.
 
-    Streams of one thread serve more photos than one stream of all threads: 686 against 184 a second, MobileNetV2 on two
-    cores.
+    Calls of several workers run side by side in one session: as many photos as cores at once serve more than one photo
+    on all cores.
     """
 
     def __init__(self, model: TwoTowerModel, workers: int) -> None:
-        # Imported, OpenVINO reports that to its makers; without this package it does not. We never report anything.
-        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-        import openvino
-        from openvino.frontend import FrontEndManager
-        from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+        import onnxruntime
 
-        size = model.preprocessing.size
-        example = torch.zeros(2, 3, size, size, dtype=torch.uint8)
-        with warnings.catch_warnings(), torch.inference_mode():
-            warnings.simplefilter("ignore")  # what tracing warns of is checked by comparing vectors
-            decoder = TorchScriptPythonDecoder(_QueryTower(model), example_input=(example,))
-            frontend = FrontEndManager().load_by_framework("pytorch")
-            graph = frontend.convert(frontend.load(decoder))
-        graph.reshape([-1, 3, size, size])
-        precision = "bf16" if has_fast_bf16("cpu") else "f32"
-        self.name = f"OpenVINO {precision}"
+        self.name = "ONNX Runtime"
         self.workers = workers
-        self._compiled = openvino.Core().compile_model(
-            graph,
-            "CPU",
-            {
-                "NUM_STREAMS": workers,
-                "INFERENCE_NUM_THREADS": workers,
-                "INFERENCE_PRECISION_HINT": precision,
-            },
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(
+            _as_onnx(model), options, providers=["CPUExecutionProvider"]
         )
-        self._of_thread = threading.local()
 
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See :class:`QueryEncoder`."""
-        request: Any = getattr(self._of_thread, "request", None)
-        if request is None:
-            request = self._of_thread.request = self._compiled.create_infer_request()
-        vectors: NDArray[np.float32] = request.infer({0: pixels})[0].copy()
+        vectors: NDArray[np.float32] = self._session.run(None, {"pixels": pixels})[0]
         return vectors
 
 
 def make_encoder(model: TwoTowerModel, config: EncoderConfig) -> QueryEncoder:
     """The fastest runtime that gives the model's own vectors.
 
-    A faster one is compared with torch on a few pictures first; where a cosine is below ``LEAST_COSINE`` (or the model
-    cannot be converted) torch is used.
+    ONNX Runtime is compared with torch in fp32 on a few pictures first; where a cosine is below ``LEAST_COSINE``, or the model
+    cannot be converted, torch is used.
 
     Raises:
-        MissingExtraError: OpenVINO was asked for by name and is not installed.
-        InputError: OpenVINO was asked for by name and cannot give this model's vectors.
+        MissingExtraError: ONNX Runtime was asked for by name and is not installed.
+        InputError: It was asked for by name and cannot give this model's vectors.
     """
     on_cpu = model.device.type == "cpu"
     workers = config.workers or (usable_cores() if on_cpu else 1)
     plain = TorchEncoder(model, workers)
-    has_openvino = importlib.util.find_spec("openvino") is not None
-    if config.runtime == "openvino" and not has_openvino:
-        raise MissingExtraError("openvino", "serve", "for encoder.runtime=openvino")
-    if config.runtime == "torch" or not on_cpu or not has_openvino:
+    is_asked_for = config.runtime == "onnx"
+    is_there = importlib.util.find_spec("onnxruntime") is not None
+    if is_asked_for and not is_there:
+        raise MissingExtraError("onnxruntime", "serve", "for encoder.runtime=onnx")
+    if config.runtime == "torch" or not on_cpu or not is_there:
         return plain
-    fault = "this model cannot be converted"
     try:
-        fast = OpenVinoEncoder(model, workers)
+        fast = OnnxEncoder(model, workers)
         cosine = _least_cosine(plain, fast, model.preprocessing.size)
-        if cosine >= LEAST_COSINE:
-            return fast
         fault = f"its vectors differ from the model's: cosine {cosine:.4f}"
     except Exception as error:  # whatever a converter makes of somebody's encoder
-        fault = f"{fault}: {str(error).splitlines()[0] if str(error) else error!r:.100}"
-    if config.runtime == "openvino":
-        raise InputError(f"encoder.runtime=openvino: {fault}", "Use encoder.runtime=torch.")
+        cosine, fault = 0.0, f"this model cannot be converted: {_first_line(error)}"
+    if cosine >= LEAST_COSINE:
+        return fast
+    if is_asked_for:
+        raise InputError(f"encoder.runtime=onnx: {fault}", "Use encoder.runtime=torch.")
+    log.warning("torch is used, not ONNX Runtime: %s", fault)
     return plain
 
 
@@ -163,11 +149,37 @@ class _QueryTower(nn.Module):
         return self.model.embed_query(self.model.image_features(pixels).pooled)
 
 
+def _as_onnx(model: TwoTowerModel) -> bytes:
+    """The query tower as an ONNX file, fp32, for batches of any size."""
+    size = model.preprocessing.size
+    example = torch.zeros(2, 3, size, size, dtype=torch.uint8)
+    file = io.BytesIO()
+    with warnings.catch_warnings(), torch.inference_mode(), full_precision():
+        warnings.simplefilter("ignore")  # what tracing warns of is checked by comparing vectors
+        torch.onnx.export(
+            _QueryTower(model),
+            (example,),
+            file,
+            input_names=["pixels"],
+            output_names=["vectors"],
+            dynamic_axes={"pixels": {0: "batch"}, "vectors": {0: "batch"}},
+            # The newer exporter needs another package, and three times as long.
+            dynamo=False,
+        )
+    return file.getvalue()
+
+
 def _least_cosine(plain: QueryEncoder, fast: QueryEncoder, size: int) -> float:
-    """How alike two runtimes are, in batches of several sizes, on blurred noise, which is more like photos than noise."""
+    """How alike two runtimes are, on batches of two sizes of blurred noise, which is more like photos than noise."""
     random = np.random.default_rng(0)
     coarse = random.integers(0, 256, (_PROBES, 3, -(-size // 8), -(-size // 8)), np.uint8)
     pixels = np.kron(coarse, np.ones((1, 1, 8, 8), np.uint8))[:, :, :size, :size].copy()
-    expected = plain(pixels)
+    with full_precision():
+        expected = plain(pixels)
     found = np.concatenate([fast(pixels[:1]), fast(pixels[1:])])
     return float((expected * found).sum(axis=1).min())
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).splitlines()
+    return lines[0][:120] if lines else type(error).__name__

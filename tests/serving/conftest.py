@@ -171,7 +171,9 @@ class Server:
 
 
 @contextmanager
-def running(source: Any, log_folder: Path, *, ready: bool = True, **config: Any) -> Iterator[Server]:
+def running(
+    source: Any, log_folder: Path, *, ready: bool = True, **config: Any
+) -> Iterator[Server]:
     """A server without a socket, warmed up unless not ``ready``."""
     settings = ServeConfig.model_validate({**QUICK, **config})
     permissions: dict[str, tuple[Permission, ...]] = {

@@ -54,12 +54,17 @@ def test_without_the_right_key_nothing_changes(
 
 def test_a_key_allows_what_it_says(server: Server) -> None:
     method, path, body = WRITES[-1]
-    assert server.client.request(method, path, headers=server.bearer("write"), **body).status_code == 403
+    assert (
+        server.client.request(method, path, headers=server.bearer("write"), **body).status_code
+        == 403
+    )
     assert (
         server.client.request(method, path, headers=server.bearer("feedback"), **body).status_code
         == 200
     )
-    assert server.client.delete("/v1/items/red", headers=server.bearer("feedback")).status_code == 403
+    assert (
+        server.client.delete("/v1/items/red", headers=server.bearer("feedback")).status_code == 403
+    )
     assert server.client.delete("/v1/items/red", headers=server.bearer("write")).status_code == 200
 
 
@@ -92,7 +97,9 @@ def test_beyond_this_machine_search_needs_a_key(host: str, needs: bool) -> None:
 
 def test_a_key_that_asks_too_often_waits(serve: Serve) -> None:
     with serve(limits={"per_second": 0.5, "burst": 3}) as server:
-        answers = [server.client.get("/v1/items/red", headers=server.bearer("search")) for _ in range(5)]
+        answers = [
+            server.client.get("/v1/items/red", headers=server.bearer("search")) for _ in range(5)
+        ]
         assert [answer.status_code for answer in answers] == [200, 200, 200, 429, 429]
         assert 1 <= int(answers[-1].headers["Retry-After"]) <= 2
         assert server.client.get("/v1/items/red", headers=server.bearer("all")).status_code == 200

@@ -43,7 +43,9 @@ async def ask(batcher: Batcher, *values: int) -> list[int]:
     return [int(v) for v in vectors[:, 0]]
 
 
-async def ask_all(batcher: Batcher, encoder: Encoder, asked: Sequence[Sequence[int]]) -> list[list[int]]:
+async def ask_all(
+    batcher: Batcher, encoder: Encoder, asked: Sequence[Sequence[int]]
+) -> list[list[int]]:
     """All requests queue up behind a first one that is held up."""
     encoder.go.clear()
     first = asyncio.create_task(ask(batcher, 0))

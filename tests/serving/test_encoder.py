@@ -14,6 +14,7 @@ from oclear.serving.calibration import paying_batch
 from oclear.serving.config import EncoderConfig
 from oclear.serving.encoder import OnnxEncoder, TorchEncoder, make_encoder
 
+
 def photos(count: int, size: int) -> Any:
     """Blurred noise, (count, 3, size, size)."""
     coarse = np.random.default_rng(3).integers(0, 256, (count, 3, size // 8, size // 8), np.uint8)

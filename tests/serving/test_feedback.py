@@ -78,7 +78,10 @@ def test_a_form_of_another_site_is_no_feedback(server: Server) -> None:
     text = '{"request_id": "%s", "item_id": "red", "event": "click"}' % ("0" * 32)
     headers = {**server.bearer(), "Content-Type": "text/plain"}
 
-    assert server.client.post("/v1/feedback", content=text, headers=headers).status_code in (415, 422)
+    assert server.client.post("/v1/feedback", content=text, headers=headers).status_code in (
+        415,
+        422,
+    )
     assert logged(server) == []
 
 

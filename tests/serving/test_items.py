@@ -146,9 +146,7 @@ def test_a_text_that_the_model_reads_needs_the_pictures(
     serve: Serve, make_model: Callable[..., TwoTowerModel], tmp_path: Path
 ) -> None:
     reading = make_model(text=True)
-    made = Index.create(
-        tmp_path / "read", model_id=reading.model_id, dim=8, items_schema=SCHEMA
-    )
+    made = Index.create(tmp_path / "read", model_id=reading.model_id, dim=8, items_schema=SCHEMA)
     with serve(source=Fixed(reading, fill(made, reading))) as server:
         refused = put(server, "red", title="blue cup")
         assert refused.status_code == 422

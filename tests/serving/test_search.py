@@ -179,7 +179,9 @@ def test_too_much_is_refused(serve: Serve) -> None:
         small = picture(COLOURS["red"])
         assert server.search(small, small).status_code == 200
         assert server.search(small, small, small).status_code == 400
-        assert server.client.post("/v1/search", json=as_json(small, small, small)).status_code == 422
+        assert (
+            server.client.post("/v1/search", json=as_json(small, small, small)).status_code == 422
+        )
         assert server.search(picture(COLOURS["red"], (60, 40))).status_code == 413
         assert server.search(b"x" * 6000).status_code == 413
 

@@ -109,7 +109,9 @@ def read_keys(path: Path) -> tuple[Key, ...]:
     except FileNotFoundError:
         return ()
     except (OSError, ValidationError) as error:
-        raise FormatError(f"{path}: not a file of keys", "Make one with 'oclear keys add'.") from error
+        raise FormatError(
+            f"{path}: not a file of keys", "Make one with 'oclear keys add'."
+        ) from error
 
 
 def add_key(path: Path, name: str, may: Sequence[Permission]) -> str:

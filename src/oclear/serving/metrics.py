@@ -49,9 +49,7 @@ class Metrics:
             "Searches and feedback that could not be logged.",
             registry=self.registry,
         )
-        self.searches = Counter(
-            "oclear_searches", "Photos answered.", registry=self.registry
-        )
+        self.searches = Counter("oclear_searches", "Photos answered.", registry=self.registry)
         self.feedback = Counter(
             "oclear_feedback", "Feedback logged, by event.", ["event"], registry=self.registry
         )
@@ -69,9 +67,7 @@ class Metrics:
         return generate_latest(self.registry)
 
     def _histogram(self, name: str, about: str, labels: list[str]) -> Histogram:
-        return Histogram(
-            f"oclear_{name}", about, labels, buckets=_SECONDS, registry=self.registry
-        )
+        return Histogram(f"oclear_{name}", about, labels, buckets=_SECONDS, registry=self.registry)
 
     def _gauge(self, name: str, about: str) -> Gauge:
         return Gauge(f"oclear_{name}", about, registry=self.registry)

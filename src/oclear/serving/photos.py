@@ -47,7 +47,9 @@ class Workers:
         self._decoding = ThreadPoolExecutor(cores, thread_name_prefix="decode")
         self._searching = ThreadPoolExecutor(2 * cores, thread_name_prefix="search")
 
-    async def decode(self, work: Callable[[Photo], Result], photos: Sequence[Photo]) -> list[Result]:
+    async def decode(
+        self, work: Callable[[Photo], Result], photos: Sequence[Photo]
+    ) -> list[Result]:
         """Does something with every photo, in threads; the first error is raised when all are done with."""
         loop = asyncio.get_running_loop()
         tasks = [loop.run_in_executor(self._decoding, work, photo) for photo in photos]

@@ -19,7 +19,9 @@ from oclear.serving.log.records import Record, read_lines, to_line
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 RECORDS = st.one_of(
-    st.builds(Feedback, TEXT, TEXT, st.sampled_from(["click", "purchase", "not_this"]), st.integers()),
+    st.builds(
+        Feedback, TEXT, TEXT, st.sampled_from(["click", "purchase", "not_this"]), st.integers()
+    ),
     st.builds(
         Search,
         *(TEXT, TEXT, st.lists(TEXT, max_size=3).map(tuple), TEXT, st.integers()),

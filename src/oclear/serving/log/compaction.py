@@ -1,8 +1,8 @@
 """From parts to the tables that ``categorize`` reads.
 
-    exposures/part-*.parquet   what was shown; a late click or purchase is a row of its own, as the table's form has it
-    queries.parquet            the photos that are kept
-    not_this/part-*.parquet    what somebody said a photo does not show
+exposures/part-*.parquet   what was shown; a late click or purchase is a row of its own, as the table's form has it
+queries.parquet            the photos that are kept
+not_this/part-*.parquet    what somebody said a photo does not show
 """
 
 from __future__ import annotations
@@ -195,9 +195,7 @@ def _feedback_rows(
     return rows
 
 
-def _shown(
-    folder: Path, searches: list[Search], wanted: set[str]
-) -> dict[tuple[str, str], _Shown]:
+def _shown(folder: Path, searches: list[Search], wanted: set[str]) -> dict[tuple[str, str], _Shown]:
     """The exposures of the wanted requests: of these searches, and of those written before, newest first."""
     found: dict[tuple[str, str], _Shown] = {}
     missing = set(wanted)
@@ -244,6 +242,3 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-

@@ -265,6 +265,9 @@ def index(
     vectors: Annotated[
         Path | None, typer.Option(help="Document vectors of this model, from 'oclear embed'.")
     ] = None,
+    server: Annotated[
+        str | None, typer.Option(help="Keep the vectors on this Milvus server, not in the folder.")
+    ] = None,
     swap: Annotated[
         bool, typer.Option("--swap", help="Let this model take over an index that is in use.")
     ] = False,
@@ -280,7 +283,15 @@ def index(
     def call(reporter: Reporter) -> CommandResult:
         settings = build_config(IndexConfig, config, overrides or [])
         return command.index(
-            model, items, vectors, out, settings, reporter, swap=swap, overwrite=overwrite
+            model,
+            items,
+            vectors,
+            out,
+            settings,
+            reporter,
+            server=server,
+            swap=swap,
+            overwrite=overwrite,
         )
 
     _run(call, json_)

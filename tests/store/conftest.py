@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
+import shutil
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -35,3 +40,19 @@ class Maker:
 @pytest.fixture(scope="session")
 def make():
     return Maker
+
+
+@pytest.fixture(scope="session")
+def running_milvus():
+    """The address of a real Milvus server."""
+    place = Path(__file__).with_name("milvus_server.py")
+    spec = importlib.util.spec_from_file_location("milvus_server", place)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    # Not below pytest's own folder: the path of a Unix socket has about a hundred letters.
+    folder = Path(tempfile.mkdtemp(prefix="milvus"))
+    try:
+        with module.running_server(folder) as address:
+            yield address
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,5 +1,6 @@
 """What every store must do, whatever holds it."""
 
+import itertools
 import threading
 
 import numpy as np
@@ -8,6 +9,8 @@ import pytest
 
 from oclear.errors import InputError
 from oclear.store import Counts, Index, MemoryIndex
+from oclear.store.manifest import StoredModel
+from oclear.store.milvus import MilvusIndex
 
 DIM = 4
 SCHEMA = pa.schema(
@@ -20,9 +23,22 @@ SCHEMA = pa.schema(
 )
 
 
-@pytest.fixture(params=["lancedb", "memory"])
+@pytest.fixture(scope="module")
+def milvus_server(running_milvus):
+    """The address of a server, with unused collection names."""
+    return running_milvus, itertools.count()
+
+
+@pytest.fixture(params=["lancedb", "memory", pytest.param("milvus", marks=pytest.mark.slow)])
 def store(request, tmp_path):
     """An empty store of four numbers with a price, a brand and tags."""
+    if request.param == "milvus":
+        server, numbers = request.getfixturevalue("milvus_server")
+        model = StoredModel("m1", DIM, f"documents_{next(numbers)}")
+        milvus = MilvusIndex.create(server, model, SCHEMA)
+        yield milvus
+        milvus.close()
+        return
     index = Index.create(tmp_path / "index", model_id="m1", dim=DIM, items_schema=SCHEMA)
     if request.param == "lancedb":
         yield index
@@ -36,7 +52,10 @@ def store(request, tmp_path):
 def filled(store, make):
     """Three items: a with two pictures, b and c with one."""
     items = make.items(
-        ["a", "b", "c"], price=[10.0, 20.0, None], brand=["Acme", "Best", None], tags=[["x"], [], None]
+        ["a", "b", "c"],
+        price=[10.0, 20.0, None],
+        brand=["Acme", "Best", None],
+        tags=[["x"], [], None],
     )
     vectors = [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0.5, 0.5]]
     make.add(store, items, [0, 0, 1, 2], [0, 1, 0, 0], vectors)
@@ -117,7 +136,9 @@ def test_a_wrong_query_is_refused(filled, vectors, k):
 
 
 def test_an_upsert_replaces_an_item_with_all_its_parts(filled, make):
-    make.add(filled, make.items(["a", "d"], price=[5.0, 6.0]), [0, 1], [3, 0], np.eye(2, DIM), "new")
+    make.add(
+        filled, make.items(["a", "d"], price=[5.0, 6.0]), [0, 1], [3, 0], np.eye(2, DIM), "new"
+    )
     assert keys(filled) == [("a", 3), ("b", 0), ("c", 0), ("d", 0)]
     assert filled.count() == Counts(4, 4)
     hit = filled.search(np.eye(1, DIM, dtype=np.float32), 1)[0][0]

@@ -243,3 +243,40 @@ def test_any_input_is_compiled_or_refused(text):
         sql_of(parse_filter(" ".join(text), columns), columns)
     except InputError as error:
         assert len(str(error).splitlines()) <= 3
+
+
+NUMBERS = st.sampled_from(
+    ["price", "year", "price * 2", "year % 7", "price - year", "-price", "10", "2000", "0.5"]
+)
+TEXTS = st.sampled_from(["kind", "`Brand Name`", "lower(`Brand Name`)", "upper(kind)"])
+LEAVES = st.one_of(
+    st.tuples(NUMBERS, st.sampled_from(["=", "<>", "<", "<=", ">", ">="]), NUMBERS).map(" ".join),
+    st.tuples(TEXTS, st.sampled_from(["= 'x'", "<> 'Acme'", "> 'b'", "in ('x', 'Acme')"])).map(
+        " ".join
+    ),
+    st.tuples(
+        TEXTS, st.sampled_from(["like", "ilike"]), st.sampled_from(["'%c%'", "'_'", "'ac%'"])
+    ).map(" ".join),
+    st.tuples(
+        NUMBERS, st.sampled_from(["is null", "is not null", "in (10, 2000)", "between 0 and 20.5"])
+    ).map(" ".join),
+    st.sampled_from(
+        ["in_stock", "in_stock is not true", "array_has(tags, 'red')", "array_has(sizes, 3)"]
+    ),
+)
+FILTERS = st.recursive(
+    LEAVES,
+    lambda inner: st.one_of(
+        inner.map(lambda one: f"not ({one})"),
+        st.tuples(inner, st.sampled_from(["and", "or"]), inner).map(
+            lambda p: f"({p[0]}) {p[1]} ({p[2]})"
+        ),
+    ),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(where=FILTERS)
+def test_memory_and_disk_agree_on_any_filter(index, where):
+    assert in_memory(index, where) == "".join(sorted(found(index, where)))

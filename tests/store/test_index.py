@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from oclear.errors import InputError
-from oclear.store import Index
+from oclear.store import Index, columns_not_kept
 from oclear.store.columns import OWN, attribute_name, stored_name
 
 DIM = 4
@@ -321,5 +321,5 @@ def test_columns_that_came_later_are_named_and_pictures_are_none_of_them(tmp_pat
     columns = [("item_id", pa.string()), ("image", kind), ("title", pa.string())]
     index = Index.create(tmp_path / "i", model_id="m", dim=2, items_schema=pa.schema(columns))
 
-    assert index.columns_not_kept(pa.schema(columns)) == []
-    assert index.columns_not_kept(pa.schema([*columns, ("brand", pa.string())])) == ["brand"]
+    assert columns_not_kept(index, pa.schema(columns)) == []
+    assert columns_not_kept(index, pa.schema([*columns, ("brand", pa.string())])) == ["brand"]

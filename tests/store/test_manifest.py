@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from oclear.errors import FormatError, ModelMismatchError, OutputNotEmptyError
-from oclear.store import Index, manifest
+from oclear.store import Index, manifest, require_model
 
 SCHEMA = pa.schema([("item_id", pa.string()), ("price", pa.float64())])
 
@@ -29,9 +29,9 @@ def test_open_gives_back_what_create_was_told(tmp_path):
 
 def test_another_model_is_refused_with_both_names(tmp_path):
     index = create(tmp_path / "index")
-    index.require_model("m1")
+    require_model(index, "m1", tmp_path)
     with pytest.raises(ModelMismatchError, match=r"m1.*m2"):
-        index.require_model("m2")
+        require_model(index, "m2", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -107,5 +107,7 @@ def test_a_crash_while_the_manifest_is_written_leaves_the_old_one(tmp_path, monk
     old = manifest.read_manifest(tmp_path)
     monkeypatch.setattr(manifest.os, "fsync", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        manifest.write_manifest(tmp_path, manifest.Manifest("m9", {"m9": manifest.StoredModel("m9", 9)}))
+        manifest.write_manifest(
+            tmp_path, manifest.Manifest("m9", {"m9": manifest.StoredModel("m9", 9)})
+        )
     assert manifest.read_manifest(tmp_path) == old

@@ -23,8 +23,8 @@ from oclear.commands.evaluate import (
     run_evaluation,
 )
 from oclear.commands.index import index
-from oclear.commands.shared.report_page import write_report_page
 from oclear.commands.shared.indexing import IndexConfig
+from oclear.commands.shared.report_page import write_report_page
 from oclear.commands.shared.result import CommandResult
 from oclear.commands.shared.runs import (
     is_begun,

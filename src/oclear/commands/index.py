@@ -14,7 +14,15 @@ from oclear.errors import ModelMismatchError
 from oclear.model import TwoTowerModel
 from oclear.model.files import find_model_folder
 from oclear.progress import Reporter
-from oclear.store import Index, activate, active_model, model_ids
+from oclear.store import (
+    DocumentStore,
+    activate,
+    active_model,
+    create_index,
+    model_folder,
+    model_ids,
+    open_index,
+)
 from oclear.store.manifest import is_unfinished
 from oclear.tables import Items, atomic_folder, read_items
 
@@ -27,6 +35,7 @@ def index(
     config: IndexConfig,
     reporter: Reporter,
     *,
+    server: str | None = None,
     swap: bool = False,
     overwrite: bool = False,
 ) -> CommandResult:
@@ -42,6 +51,7 @@ def index(
         out: The index folder. It gets a copy of the model, so that it can be searched on its own.
         config: Batch size and limits.
         reporter: Says what happens.
+        server: Address of a Milvus server that is to hold the vectors; where None, they lie in ``out``.
         swap: Let another model take over an index: its vectors are made beside those of the active model, which
             searches go on with, and it becomes the active one when all are there.
         overwrite: Make the index anew.
@@ -52,15 +62,17 @@ def index(
     """
     refuse_overwriting(out, model, items, vectors)
     item_table = read_items(items)
-    model_folder = find_model_folder(model)
-    loaded = place(TwoTowerModel.from_pretrained(model_folder))
+    weights = find_model_folder(model)
+    loaded = place(TwoTowerModel.from_pretrained(weights))
     given = read_given(vectors, loaded, item_table)
     if overwrite and out.is_dir():
         with atomic_folder(out, overwrite=True):
             pass
     with run_folder(out) as folder:
-        target = _open(folder, loaded, model_folder, item_table, swap=swap)
-        encoded, skipped = bring_up_to_date(target, item_table, loaded, given, config, reporter)
+        target = _open(folder, loaded, weights, item_table, server, swap=swap)
+        encoded, skipped = bring_up_to_date(
+            target, folder, item_table, loaded, given, config, reporter
+        )
         gone = set(target.content_hashes()) - set(item_table.ids.tolist())
         removed = target.delete(gone)
         target.optimize()
@@ -87,8 +99,14 @@ def index(
 
 
 def _open(
-    out: Path, model: TwoTowerModel, model_folder: Path, items: Items, *, swap: bool
-) -> Index:
+    out: Path,
+    model: TwoTowerModel,
+    weights: Path,
+    items: Items,
+    server: str | None,
+    *,
+    swap: bool,
+) -> DocumentStore:
     """Opens the index to go on with, or makes an empty one with a copy of the model."""
     is_index = out.is_dir() and any(out.iterdir()) and not is_unfinished(out)
     if is_index and active_model(out) != model.model_id and not swap:
@@ -97,17 +115,17 @@ def _open(
             "Use that model, let this one take over with --swap, or begin anew with --overwrite.",
         )
     if is_index and model.model_id in model_ids(out):
-        target = Index.open(out, model.model_id)
+        target: DocumentStore = open_index(out, model.model_id)
     else:
-        target = Index.create(
+        target = create_index(
             out,
             model_id=model.model_id,
             dim=model.config.embedding_dim,
             items_schema=items.table.schema,
+            server=server,
         )
-    weights = out / target.model.weights
-    if not weights.is_dir():
-        weights.parent.mkdir(exist_ok=True)
-        with atomic_folder(weights) as copy:
-            shutil.copytree(model_folder, copy, dirs_exist_ok=True)
+    own = model_folder(out, model.model_id)
+    if not own.is_dir():
+        with atomic_folder(own) as copy:
+            shutil.copytree(weights, copy, dirs_exist_ok=True)
     return target

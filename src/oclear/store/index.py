@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from oclear.errors import FormatError, InputError, ModelMismatchError, OutputNotEmptyError
+from oclear.errors import FormatError, InputError, OutputNotEmptyError
 from oclear.store.columns import (
     CONTENT_HASH,
     ITEM_ID,
@@ -138,7 +138,13 @@ class Index:
             FormatError: It is no index, an unfinished one, one of another format version, has no vectors of
                 this model, or its store is missing or broken.
         """
-        model = read_manifest(folder).model(folder, model_id)
+        manifest = read_manifest(folder)
+        if manifest.server is not None:
+            raise FormatError(
+                f"{folder}: its vectors lie on the Milvus server {manifest.server}, not in the folder",
+                "Look into and tidy them up with the server's own tools.",
+            )
+        model = manifest.model(folder, model_id)
         try:
             table = connect(folder).open_table(model.table)
             stored = table.schema.field(VECTOR).type.list_size
@@ -175,18 +181,6 @@ class Index:
         found: pa.Schema = self._table.schema
         return found
 
-    def require_model(self, model_id: str) -> None:
-        """Refuse a model other than the one that made the vectors.
-
-        Raises:
-            ModelMismatchError: The ids differ.
-        """
-        if model_id != self.model_id:
-            raise ModelMismatchError(
-                f"{self.folder}: this index was made by model {self.model_id}, not by {model_id}",
-                "Use that model, or make an index with this one.",
-            )
-
     def attributes(self) -> dict[str, pa.DataType]:
         """The attributes' names as the user has them, and their types."""
         return {
@@ -194,13 +188,6 @@ class Index:
             for field in self._table.schema
             if field.name not in OWN
         }
-
-    def columns_not_kept(self, items_schema: pa.Schema) -> list[str]:
-        """Attributes of an items table that came after the index was made, and so are not stored."""
-        known = self.attributes()
-        storable = store_schema(items_schema, self.dim)
-        names = [attribute_name(field.name) for field in storable if field.name not in OWN]
-        return [name for name in names if name not in known]
 
     def upsert(
         self,

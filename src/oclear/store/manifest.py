@@ -82,9 +82,7 @@ class Manifest:
 
 def write_manifest(folder: Path, manifest: Manifest, *, creating: bool = False) -> None:
     """Write the manifest whole or not at all, in this format; ``creating`` marks a folder that is not ready yet."""
-    manifest = replace(
-        manifest, format_version=FORMAT_VERSION, oclear_version=oclear.__version__
-    )
+    manifest = replace(manifest, format_version=FORMAT_VERSION, oclear_version=oclear.__version__)
     path = folder / (CREATING_FILE if creating else MANIFEST_FILE)
     partial = path.with_name(path.name + ".part")
     with partial.open("w", encoding="utf-8") as file:

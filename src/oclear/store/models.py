@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from oclear.errors import InputError
+from oclear.store import milvus
 from oclear.store.lance import connect
 from oclear.store.manifest import read_manifest, write_manifest
 from oclear.store.writing import writing
@@ -61,5 +62,8 @@ def remove_model(folder: Path, model_id: str) -> None:
         # The name goes first: killed in between, there is a table too many, never one too few.
         others = {name: other for name, other in manifest.models.items() if name != model_id}
         write_manifest(folder, replace(manifest, models=others))
-        connect(folder).drop_table(model.table, ignore_missing=True)
+        if manifest.server is None:
+            connect(folder).drop_table(model.table, ignore_missing=True)
+        else:
+            milvus.connect(manifest.server).drop_collection(model.table)
         shutil.rmtree(folder / model.weights, ignore_errors=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -37,8 +38,12 @@ def find_faults(index: Index) -> list[str]:
     return faults or _search_faults(index, sample)
 
 
-def _read(index: Index) -> tuple[pa.Table, list[str], np.ndarray[tuple[int, int], np.dtype[np.float32]]]:
-    keys, faults, sample = [], [], []
+def _read(
+    index: Index,
+) -> tuple[pa.Table, list[str], npt.NDArray[np.float32]]:
+    keys: list[pa.RecordBatch] = []
+    faults: list[str] = []
+    sample: list[npt.NDArray[np.float32]] = []
     for batch in index.batches(_READ_AT_ONCE):
         keys.append(batch.select([ITEM_ID, PART, CONTENT_HASH]))
         flat = batch.column(VECTOR).flatten().to_numpy(zero_copy_only=False)
@@ -77,9 +82,7 @@ def _key_faults(keys: pa.Table) -> list[str]:
     return faults
 
 
-def _search_faults(
-    index: Index, queries: np.ndarray[tuple[int, int], np.dtype[np.float32]]
-) -> list[str]:
+def _search_faults(index: Index, queries: npt.NDArray[np.float32]) -> list[str]:
     if not len(queries):
         return []
     memory = MemoryIndex(Index.open(index.folder, index.model_id))

@@ -14,7 +14,7 @@ from oclear.errors import BadImageError, InputError, ModelMismatchError
 from oclear.model import TwoTowerModel
 from oclear.model.encode import encode_documents
 from oclear.progress import Reporter
-from oclear.store import Index
+from oclear.store import DocumentStore, columns_not_kept
 from oclear.tables import Features, Items, SkippedImages, read_features
 
 SKIPPED_FILE = "skipped.parquet"
@@ -30,7 +30,8 @@ class IndexConfig(BaseModel):
 
 
 def bring_up_to_date(
-    target: Index,
+    target: DocumentStore,
+    folder: Path,
     items: Items,
     model: TwoTowerModel,
     given: Features | None,
@@ -45,6 +46,7 @@ def bring_up_to_date(
 
     Args:
         target: The index; items that are not in the table stay as they are.
+        folder: The index folder, for the list of skipped pictures.
         items: The table.
         model: The one that made the index.
         given: Vectors of its pictures; nothing is encoded then.
@@ -60,7 +62,7 @@ def bring_up_to_date(
     """
     changed, hashes = _changes(target, items, model)
     reporter.say(f"{len(changed):,} of {len(items):,} items are new or changed")
-    if added := target.columns_not_kept(items.table.schema):
+    if added := columns_not_kept(target, items.table.schema):
         reporter.say(
             f"columns that the index was made without are not kept: {', '.join(added)} "
             "(make it anew with --overwrite to filter by them)"
@@ -68,14 +70,14 @@ def bring_up_to_date(
     unchanged = np.setdiff1d(np.arange(len(items)), changed)
     looked_at = set(items.ids[changed].tolist())
     listed = None if others_stay else set(items.ids[unchanged].tolist())
-    skipped = _still_skipped(target.folder, looked_at, listed)
+    skipped = _still_skipped(folder, looked_at, listed)
     encoded = 0
     if given is not None:
         _store_given(target, items, hashes, given, config)
     else:
-        encoded = _encode(target, items, changed, hashes, model, config, skipped, reporter)
+        encoded = _encode(target, folder, items, changed, hashes, model, config, skipped, reporter)
     target.update_attributes(items.select(unchanged).table)
-    skipped.write(target.folder / SKIPPED_FILE)
+    skipped.write(folder / SKIPPED_FILE)
     return encoded, skipped
 
 
@@ -103,7 +105,7 @@ def read_given(folder: Path | None, model: TwoTowerModel, items: Items) -> Featu
 
 
 def _changes(
-    target: Index, items: Items, model: TwoTowerModel
+    target: DocumentStore, items: Items, model: TwoTowerModel
 ) -> tuple[NDArray[np.int64], list[str]]:
     """The rows of items to encode, and the content hash of every item: of its pictures and of the text that is read."""
     pictures = items.pictures()
@@ -133,7 +135,8 @@ def _changes(
 
 
 def _encode(
-    target: Index,
+    target: DocumentStore,
+    folder: Path,
     items: Items,
     changed: NDArray[np.int64],
     hashes: list[str],
@@ -151,7 +154,7 @@ def _encode(
             pictures = batch.pictures()
             readable, vectors = encode_documents(model, batch, skipped)
             skipped.check(total, config.max_bad_images)
-            skipped.write(target.folder / SKIPPED_FILE)
+            skipped.write(folder / SKIPPED_FILE)
             target.upsert(
                 batch.table,
                 item_row=pictures.rows[readable],
@@ -165,7 +168,7 @@ def _encode(
 
 
 def _store_given(
-    target: Index, items: Items, hashes: list[str], given: Features, config: IndexConfig
+    target: DocumentStore, items: Items, hashes: list[str], given: Features, config: IndexConfig
 ) -> None:
     for start in range(0, len(items), config.batch_items):
         rows = np.arange(start, min(start + config.batch_items, len(items)))

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from oclear.commands.shared.device import place
 from oclear.errors import BadImageError, FormatError, InputError
 from oclear.model import TwoTowerModel
-from oclear.store import Index
+from oclear.store import DocumentStore, model_folder, require_model
+from oclear.store import open_index as open_store
 from oclear.tables import decode_image
 
 
-def open_index(folder: Path, model: str | None) -> tuple[Index, TwoTowerModel]:
+def open_index(folder: Path, model: str | None) -> tuple[DocumentStore, TwoTowerModel]:
     """An index with the model that made it.
 
     Args:
@@ -26,14 +27,14 @@ def open_index(folder: Path, model: str | None) -> tuple[Index, TwoTowerModel]:
         FormatError: Not an index, or its model is missing.
         ModelMismatchError: The model is another one.
     """
-    index = Index.open(folder)
-    own = folder / index.model.weights
+    index = open_store(folder)
+    own = model_folder(folder)
     if model is None and not own.is_dir():
         raise FormatError(
             f"{folder}: the index has no model in it", "Run 'oclear index' again, it puts it back."
         )
     loaded = place(TwoTowerModel.from_pretrained(model or own))
-    index.require_model(loaded.model_id)
+    require_model(index, loaded.model_id, folder)
     return index, loaded
 
 

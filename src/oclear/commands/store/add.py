@@ -36,7 +36,7 @@ def add(
     given = read_given(vectors, model, table)
     before = target.count()
     encoded, skipped = bring_up_to_date(
-        target, table, model, given, config, reporter, others_stay=True
+        target, index, table, model, given, config, reporter, others_stay=True
     )
     after = target.count()
     data = {

@@ -8,7 +8,7 @@ from pathlib import Path
 from oclear.commands.shared.result import CommandResult
 from oclear.errors import InputError
 from oclear.progress import Reporter
-from oclear.store import Index, model_ids, remove_model
+from oclear.store import model_ids, open_index, remove_model
 from oclear.tables import read_item_ids
 
 
@@ -47,7 +47,7 @@ def delete(
     wanted = dict.fromkeys(item_ids)
     if items is not None:
         wanted |= dict.fromkeys(read_item_ids(items))
-    opened = Index.open(index)
+    opened = open_index(index)
     removed = opened.delete(wanted)
     count = opened.count()
     data = {

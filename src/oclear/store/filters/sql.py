@@ -62,9 +62,10 @@ def _value(node: Node) -> str:
     if node.kind == "boolean":
         return "true" if node.value else "false"
     if node.kind == "text":
-        return "'" + node.value.replace("'", "''") + "'"
+        escaped = node.value.replace("'", "''")
+        return f"'{escaped}'"
     if node.kind == "date":
         return f"cast('{node.value.isoformat()}' AS date)"
     if node.kind == "time":
         return f"cast('{node.value.isoformat(timespec='microseconds')}' AS timestamp)"
-    return repr(node.value)
+    return f"{node.value!r}"

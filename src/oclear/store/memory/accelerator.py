@@ -28,8 +28,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from oclear.errors import MissingExtraError
-
 # The usual four times the root of the rows, and how many of them teach each list.
 _LISTS_PER_ROOT = 4
 _ROWS_PER_LIST = 40
@@ -66,24 +64,23 @@ class Accelerator:
         Args:
             vectors: ``(N, dim)`` float32 of length 1; N large enough to be worth it (20,000).
         """
-        faiss = import_faiss()
+        import faiss
+
         rows, dim = vectors.shape
         lists = int(_LISTS_PER_ROOT * math.sqrt(rows))
         numbers_per_code = 2 if dim % 2 == 0 else 1
         index = faiss.index_factory(
             dim, f"IVF{lists},PQ{dim // numbers_per_code}x4fs", faiss.METRIC_INNER_PRODUCT
         )
-        index.cp.niter = _ROUNDS
-        # FAISS prints a warning where it would like more; measured, it needs no more.
-        index.cp.min_points_per_centroid = index.pq.cp.min_points_per_centroid = 1
         sample = np.random.default_rng(0).permutation(rows)[: lists * _ROWS_PER_LIST]
-        index.train(vectors[np.sort(sample)])
+        _train(index, vectors[np.sort(sample)])
         _add(index, vectors)
         return cls(index, rows, rows, _probes_needed(index, vectors))
 
     def extended(self, vectors: npt.NDArray[np.float32]) -> Accelerator:
         """Another one that covers all of these rows, of which the first are those it covers already."""
-        faiss = import_faiss()
+        import faiss
+
         index = faiss.clone_index(self.index)
         _add(index, vectors[self.rows :])
         return Accelerator(index, len(vectors), self.trained_on, self.probes)
@@ -106,7 +103,8 @@ class Accelerator:
         Returns:
             ``(Q, count)``; -1 where the lists looked into hold no more.
         """
-        faiss = import_faiss()
+        import faiss
+
         lists = self.index.nlist
         probes = min(lists, math.ceil(self.probes * share**-0.75))
         options: dict[str, Any] = {"nprobe": probes}
@@ -132,10 +130,11 @@ def nearest_among(
 
     For 10,000 of 200,000 rows of 256 numbers: 1.7 ms, against 11 with ``vectors[rows] @ query``.
     """
-    faiss = import_faiss()
+    import faiss
+
     count = min(count, len(rows))
     scores, found = np.empty((1, count), np.float32), np.empty((1, count), np.int64)
-    faiss.knn_inner_products_by_idx(
+    faiss.knn_inner_products_by_idx(  # type: ignore[attr-defined]  # missing in the stubs
         faiss.swig_ptr(np.ascontiguousarray(query)),
         faiss.swig_ptr(vectors),
         faiss.swig_ptr(rows),
@@ -147,20 +146,28 @@ def nearest_among(
         faiss.swig_ptr(scores),
         faiss.swig_ptr(found),
     )
-    return found[0]
+    rows_found: npt.NDArray[np.int64] = found[0]
+    return rows_found
 
 
-def import_faiss() -> Any:
-    """FAISS, which takes a moment to load.
+def _train(index: Any, vectors: npt.NDArray[np.float32]) -> None:
+    import faiss
 
-    Raises:
-        MissingExtraError: It is not installed.
-    """
+    # FAISS warns where it would like more rows for each list; measured, it needs no more.
+    lists = faiss.Kmeans(
+        index.d, index.nlist, niter=_ROUNDS, spherical=True, min_points_per_centroid=1
+    )
+    lists.train(vectors)
+    index.quantizer.add(lists.centroids)
+    index.pq.cp.min_points_per_centroid = 1
+    # The codes take a second in one thread. More threads wait for each other thousands of times, which takes
+    # minutes where the processors have other work.
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
     try:
-        import faiss
-    except ImportError:
-        raise MissingExtraError("faiss-cpu", "serve", "to search an index in memory") from None
-    return faiss
+        index.train(vectors)
+    finally:
+        faiss.omp_set_num_threads(threads)
 
 
 def _add(index: Any, vectors: npt.NDArray[np.float32]) -> None:
@@ -170,13 +177,14 @@ def _add(index: Any, vectors: npt.NDArray[np.float32]) -> None:
 
 def _probes_needed(index: Any, vectors: npt.NDArray[np.float32]) -> int:
     """The fewest lists, a quarter more at a time, in which stored vectors find enough of their exact neighbours."""
-    faiss = import_faiss()
+    import faiss
+
     sample = np.random.default_rng(1).permutation(len(vectors))[:_SAMPLE]
     queries = vectors[sample]
     wanted = faiss.knn(queries, vectors, _NEIGHBOURS + 1, metric=faiss.METRIC_INNER_PRODUCT)[1]
     probes = 8
     while probes < index.nlist:
-        parameters = faiss.SearchParametersIVF(nprobe=probes)
+        parameters = faiss.SearchParametersIVF(nprobe=probes)  # type: ignore[call-arg]
         found = index.search(queries, 10 * _NEIGHBOURS, params=parameters)[1]
         # A vector finds itself in any case, so it counts for nothing.
         shares = [

@@ -21,7 +21,6 @@ from oclear.store.contract import Counts, StoredItem, StoredVectors
 from oclear.store.filters import Node, parse_filter
 from oclear.store.hits import Hit
 from oclear.store.index import Index
-from oclear.store.memory.accelerator import Accelerator
 from oclear.store.memory.rows import EXACT_UP_TO, Rows
 from oclear.store.rows import unit_vectors
 

@@ -158,4 +158,3 @@ def _with_room(array: Any, used: int, needed: int) -> Any:
     larger = np.empty((_capacity(needed), *array.shape[1:]), array.dtype)
     larger[:used] = array[:used]
     return larger
-

@@ -25,7 +25,7 @@ from oclear.model.image_encoder import ImageEncoder
 from oclear.store import Index, model_folder
 
 HERE = Path(__file__).parent
-_START_SECONDS = 120
+_START_SECONDS = 300
 _BOUNDARY = "photo-boundary"
 
 
@@ -139,7 +139,7 @@ class Server:
         self.stop()
 
     def wait_until_ready(self) -> None:
-        """Returns when it answers; raises when it does not within two minutes."""
+        """Returns when it answers; raises when it does not within five minutes."""
         end = time.monotonic() + _START_SECONDS
         while time.monotonic() < end and self.process.poll() is None:
             try:

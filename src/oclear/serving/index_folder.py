@@ -9,7 +9,7 @@ import torch
 from oclear.errors import FormatError, ModelMismatchError
 from oclear.model import TwoTowerModel
 from oclear.serving.source import Loaded
-from oclear.store import Index, MemoryIndex, active_model, model_folder
+from oclear.store import active_model, model_folder, open_for_serving
 
 
 class IndexFolder:
@@ -34,7 +34,7 @@ class IndexFolder:
             FormatError: Not an index, or its model is missing.
             ModelMismatchError: The model given is another one.
         """
-        store = MemoryIndex(Index.open(self._folder))
+        store = open_for_serving(self._folder)
         place = self._model or model_folder(self._folder, store.model_id)
         if self._model is None and not Path(place).is_dir():
             raise FormatError(

@@ -3,8 +3,6 @@
 python benchmarks/_litserve.py --index DIR --port 8000 --workers 2
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 from typing import Any
@@ -57,7 +55,7 @@ def main() -> None:
     server = litserve.LitServer(
         PhotoSearch(options.index), accelerator="cpu", workers_per_device=options.workers
     )
-    server.run(port=options.port, host="127.0.0.1", generate_client_file=False, num_api_servers=1)
+    server.run(port=options.port, host="127.0.0.1", generate_client_file=False, log_level="warning")
 
 
 if __name__ == "__main__":

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -118,7 +120,9 @@ class Server:
         self.port = port
         self._ready, self._output = ready, output
         with output.open("ab") as file:
-            self.process = subprocess.Popen(command, stdout=file, stderr=file, env=environment())
+            self.process = subprocess.Popen(
+                command, stdout=file, stderr=file, env=environment(), start_new_session=True
+            )
 
     @classmethod
     def of_oclear(cls, index: Path, log: Path, *settings: str) -> Server:
@@ -160,13 +164,15 @@ class Server:
             return error.code, error.read()
 
     def stop(self) -> None:
-        """Asks it to stop, and makes it after half a minute."""
+        """Asks it to stop, and after half a minute makes it and all that it started."""
         self.process.terminate()
         try:
             self.process.wait(timeout=30)
         except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+            pass
+        with contextlib.suppress(ProcessLookupError):  # LitServe leaves its workers behind
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
 
     def memory(self) -> int:
         """Resident bytes."""

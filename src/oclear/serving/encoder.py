@@ -11,10 +11,11 @@ RUNTIME_TABLE
 from __future__ import annotations
 
 import importlib.util
-import io
 import logging
 import os
+import tempfile
 import warnings
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -153,9 +154,14 @@ def _as_onnx(model: TwoTowerModel) -> bytes:
     """The query tower as an ONNX file, fp32, for batches of any size."""
     size = model.preprocessing.size
     example = torch.zeros(2, 3, size, size, dtype=torch.uint8)
-    file = io.BytesIO()
-    with warnings.catch_warnings(), torch.inference_mode(), full_precision():
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        warnings.catch_warnings(),
+        torch.inference_mode(),
+        full_precision(),
+    ):
         warnings.simplefilter("ignore")  # what tracing warns of is checked by comparing vectors
+        file = Path(folder) / "query_tower.onnx"
         torch.onnx.export(
             _QueryTower(model),
             (example,),
@@ -166,7 +172,7 @@ def _as_onnx(model: TwoTowerModel) -> bytes:
             # The newer exporter needs another package, and three times as long.
             dynamo=False,
         )
-    return file.getvalue()
+        return file.read_bytes()
 
 
 def _least_cosine(plain: QueryEncoder, fast: QueryEncoder, size: int) -> float:

@@ -51,7 +51,7 @@ def operations(schema: dict[str, Any]) -> list[Operation]:
 
 def _operation(method: str, path: str, entry: dict[str, Any], known: dict[str, Any]) -> Operation:
     answers = entry["responses"]
-    good = next((answers[s] for s in answers if s.startswith("2")), {})
+    good: dict[str, Any] = next((answers[s] for s in answers if s.startswith("2")), {})
     answer = [Body(kind, list(_fields(c.get("schema", {}), known))) for kind, c in _content(good)]
     return Operation(
         method.upper(),

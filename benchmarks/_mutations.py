@@ -122,7 +122,11 @@ def _png(width: int, height: int, body: bytes, *, depth: int = 8, extra: bytes =
 
     head = struct.pack(">IIBBBBB", width, height, depth, 0, 0, 0, 0)
     return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + extra + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", head)
+        + extra
+        + chunk(b"IDAT", body)
+        + chunk(b"IEND", b"")
     )
 
 
@@ -142,7 +146,12 @@ def _bomb(data: bytes, chance: random.Random) -> bytes:
         head = struct.pack("<IiiHHIIiiII", 40, side % 2**31, side % 2**31, 1, 24, 0, 0, 0, 0, 0, 0)
         return b"BM" + struct.pack("<IHHI", 54, 0, 0, 54) + head + bytes(100)
     size = struct.pack(">HH", 65_500, 65_500)
-    return b"\xff\xd8\xff\xc0\x00\x11\x08" + size + b"\x03\x01\x22\x00\x02\x11\x01\x03\x11\x01" + bytes(50)
+    return (
+        b"\xff\xd8\xff\xc0\x00\x11\x08"
+        + size
+        + b"\x03\x01\x22\x00\x02\x11\x01\x03\x11\x01"
+        + bytes(50)
+    )
 
 
 def _enormous_head(data: bytes, chance: random.Random) -> bytes:

@@ -76,7 +76,9 @@ def make_photos(count: int, size: tuple[int, int] = (640, 480)) -> list[bytes]:
         grain = random.normal(0, 8, (size[1], size[0], 3))
         pixels = np.clip(np.asarray(image) + grain, 0, 255).astype(np.uint8)
         buffer = io.BytesIO()
-        Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(0.6)).save(buffer, "JPEG", quality=85)
+        Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(0.6)).save(
+            buffer, "JPEG", quality=85
+        )
         photos.append(buffer.getvalue())
     return photos
 
@@ -166,10 +168,8 @@ class Server:
     def stop(self) -> None:
         """Asks it to stop, and after half a minute makes it and all that it started."""
         self.process.terminate()
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(timeout=30)
-        except subprocess.TimeoutExpired:
-            pass
         with contextlib.suppress(ProcessLookupError):  # LitServe leaves its workers behind
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()

@@ -2,11 +2,11 @@
 
     python benchmarks/bad_input.py [--quick] [--files 5000] [--json]
 
-1. ``files`` mutated pictures (truncated, bombs, wrong types, polyglots, enormous headers; ``_mutations.py``) are sent to
-   ``oclear serve`` from eight connections at once: no answer may be a 5xx, no connection may break.
+1. ``files`` mutated pictures (truncated, bombs, wrong types, polyglots, enormous headers; ``_mutations.py``) are sent
+   to ``oclear serve`` from eight connections at once: no answer may be a 5xx, no connection may break.
 2. ``schemathesis`` cases over the OpenAPI description, against the running server with a key.
-3. ``memory_mb``: the resident memory before, and the highest while it went on. ``answers_before`` and ``after``: the same
-   searches before and after give the same items and scores.
+3. ``memory_mb``: the resident memory before, and the highest while it went on. ``answers_as_before``: the
+   same searches before and after give the same items and scores.
 4. Attempts to write without a key and with a wrong one: ``changed_without_key`` counts items that differ afterwards.
 """
 

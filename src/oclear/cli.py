@@ -434,7 +434,7 @@ def keys_add(
     """Make a key and show it, this once."""
     from oclear.commands import keys as command
 
-    _run(lambda reporter: command.add(keys, name, [p.value for p in may or []]), json_)
+    _run(lambda reporter: command.add(keys, name, [p.value for p in may or []], reporter), json_)
 
 
 @keys_app.command("remove")

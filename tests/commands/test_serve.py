@@ -43,7 +43,9 @@ def serving(*arguments: object) -> Iterator[tuple[str, subprocess.Popen[str]]]:
         process.communicate()
 
 
-def ask(url: str, method: str = "GET", body: bytes | None = None, **headers: str) -> tuple[int, Any]:
+def ask(
+    url: str, method: str = "GET", body: bytes | None = None, **headers: str
+) -> tuple[int, Any]:
     request = urllib.request.Request(url, body, headers, method=method)
     try:
         with urllib.request.urlopen(request, timeout=30) as answer:
@@ -55,7 +57,9 @@ def ask(url: str, method: str = "GET", body: bytes | None = None, **headers: str
 
 
 def form(*pictures: bytes, **fields: str) -> dict[str, Any]:
-    parts = [f'Content-Disposition: form-data; name="{n}"\r\n\r\n{v}'.encode() for n, v in fields.items()]
+    parts = [
+        f'Content-Disposition: form-data; name="{n}"\r\n\r\n{v}'.encode() for n, v in fields.items()
+    ]
     head = b'Content-Disposition: form-data; name="image"; filename="p"\r\n\r\n'
     parts += [head + picture for picture in pictures]
     body = b"".join(b"--b\r\n" + part + b"\r\n" for part in parts) + b"--b--\r\n"

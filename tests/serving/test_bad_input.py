@@ -56,12 +56,19 @@ def test_two_hundred_mutated_pictures(standing: Server) -> None:
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_forms_of_any_shape(standing: Server, data: st.DataObject) -> None:
-    names = st.sampled_from(["image", "box", "k", "filter", "session_id", "x"]) | st.text(max_size=9)
+    names = st.sampled_from(["image", "box", "k", "filter", "session_id", "x"]) | st.text(
+        max_size=9
+    )
     values = st.binary(max_size=40) | st.just(PHOTO)
     files = data.draw(st.lists(st.tuples(names, values, st.booleans()), max_size=5))
     body = b""
     for name, value, is_file in files:
-        quoted = name.encode("utf-8", "ignore").replace(b'"', b"%22").replace(b"\r", b"").replace(b"\n", b"")
+        quoted = (
+            name.encode("utf-8", "ignore")
+            .replace(b'"', b"%22")
+            .replace(b"\r", b"")
+            .replace(b"\n", b"")
+        )
         filename = b'; filename="f"' if is_file else b""
         head = b'Content-Disposition: form-data; name="' + quoted + b'"' + filename
         body += b"--b\r\n" + head + b"\r\n\r\n" + value + b"\r\n"
@@ -95,7 +102,9 @@ def test_schemathesis_finds_no_5xx(standing: Server) -> None:
             nonlocal asked
             given_ = case.as_transport_kwargs(base_url="http://localhost")
             try:
-                sent = requests.Request(**{k: v for k, v in given_.items() if k in REQUEST}).prepare()
+                sent = requests.Request(
+                    **{k: v for k, v in given_.items() if k in REQUEST}
+                ).prepare()
             except (ValueError, requests.RequestException):
                 return  # what no client can send
             headers = {**sent.headers, **standing.bearer("search")}

@@ -1,7 +1,6 @@
 """Every answer and every click is on the disk before it is acknowledged, and goes straight into ``categorize``."""
 
 import errno
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -158,5 +157,5 @@ def test_the_log_goes_straight_into_categorize(
     queries = set(samples.filter(pa.compute.equal(samples["side"], "query"))["key"].to_pylist())
     assert queries <= {path.stem for path in (log / "images").rglob("*.jpg")}
     assert len(queries) > 0
-    assert os.listdir(log / "parts") == []
+    assert list((log / "parts").iterdir()) == []
     assert compact(log).parts == 0

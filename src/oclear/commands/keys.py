@@ -8,11 +8,12 @@ from pathlib import Path
 from rich.table import Table
 
 from oclear.commands.shared.result import CommandResult
+from oclear.progress import Reporter
 from oclear.serving.keys import PERMISSIONS, Permission, add_key, read_keys, remove_key
 
 
-def add(keys: Path, name: str, may: Sequence[Permission]) -> CommandResult:
-    """Makes a key and shows it once.
+def add(keys: Path, name: str, may: Sequence[Permission], reporter: Reporter) -> CommandResult:
+    """Makes a key and shows it once: the key alone on standard output, so that it can be sent into a file.
 
     Raises:
         InputError: There is a key of this name.
@@ -21,7 +22,8 @@ def add(keys: Path, name: str, may: Sequence[Permission]) -> CommandResult:
     allowed = tuple(may) or PERMISSIONS
     secret = add_key(keys, name, allowed)
     data = {"name": name, "key": secret, "may": list(allowed), "keys": str(keys)}
-    return CommandResult(data, f"{secret}\nshown only now; it may: {', '.join(allowed)}")
+    reporter.say(f"the key of '{name}', shown only now; it may: {', '.join(allowed)}")
+    return CommandResult(data, secret)
 
 
 def remove(keys: Path, name: str) -> CommandResult:

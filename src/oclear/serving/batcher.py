@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from oclear.serving.errors import OverloadedError
 from oclear.serving.encoder import QueryEncoder
+from oclear.serving.errors import OverloadedError
 
 _LONGEST_RETRY = 30
 

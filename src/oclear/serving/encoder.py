@@ -1,11 +1,18 @@
 """The query tower as it runs in the server: under ONNX Runtime on a CPU, under torch elsewhere.
 
-Photos a second of one core at batch 1, MobileNetV2 / ResNet-50, and the least cosine to torch fp32 on photos of the
-generated shop (``benchmarks/encoder_runtimes.py``; EPYC with AVX-512 bf16):
+Photos a second on one thread at batch 1 and 16, and the least cosine to torch fp32 on photos of the generated shop, with
+heads as training starts them (``benchmarks/encoder_runtimes.py``, an EPYC with AVX-512 bf16):
 
-| runtime | photos/s | least cosine |
-|---|---|---|
-RUNTIME_TABLE
+| runtime | MobileNetV2 | | ResNet-50 | |
+|---|---|---|---|---|
+| torch fp32 | 79, 132 | 1 | 9, 24 | 1 |
+| torch bf16 | 103, 178 | 0.968 | 19, 43 | 0.997 |
+| ONNX Runtime fp32 | 242, 181 | 1 | 23, 28 | 1 |
+| OpenVINO fp32 | 241, 179 | 1 | 22, 27 | 1 |
+| OpenVINO bf16 | 503, 312 | 0.942 | 30, 56 | 0.996 |
+
+bf16 is fastest and not near enough: one photo in eight gets another nearest item. Of the two exact ones OpenVINO reports
+its import to its makers. So ONNX Runtime.
 """
 
 from __future__ import annotations
@@ -103,8 +110,8 @@ class OnnxEncoder:
 def make_encoder(model: TwoTowerModel, config: EncoderConfig) -> QueryEncoder:
     """The fastest runtime that gives the model's own vectors.
 
-    ONNX Runtime is compared with torch in fp32 on a few pictures first; where a cosine is below ``LEAST_COSINE``, or the model
-    cannot be converted, torch is used.
+    ONNX Runtime is compared with torch in fp32 on a few pictures first; where a cosine is below ``LEAST_COSINE``, or
+    the model cannot be converted, torch is used.
 
     Raises:
         MissingExtraError: ONNX Runtime was asked for by name and is not installed.

@@ -49,7 +49,7 @@ async def read_search(request: Request, limits: Limits) -> SearchAsked:
     else:
         form = await _form(request, limits)
         photos = await _files(form)
-        fields = {name: value for name, value in _fields(form, "k", "filter", "session_id").items()}
+        fields = dict(_fields(form, "k", "filter", "session_id").items())
         if "k" in fields:
             fields["k"] = _whole(fields["k"])
         placeholder = [ImageIn.model_construct(data=b"", box=None)]

@@ -12,8 +12,15 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from oclear.serving.log import ExposureLog, Feedback, QueryImages, Search, compact, erase_session
-from oclear.serving.log import compaction
+from oclear.serving.log import (
+    ExposureLog,
+    Feedback,
+    QueryImages,
+    Search,
+    compact,
+    compaction,
+    erase_session,
+)
 from oclear.serving.log.parts import all_parts
 from oclear.serving.log.query_images import query_id_of
 from oclear.serving.log.records import Record, to_line

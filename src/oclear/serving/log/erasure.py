@@ -41,7 +41,7 @@ class Erasure:
 def erase_session(folder: Path, session_id: str) -> Erasure:
     """Erases a session from the tables and the photos; killed half-way, it can be called again.
 
-    What a running server holds in its open part is passed over by the next :func:`compact`, so it never reaches a table.
+    What a running server holds in its open part is passed over by the next :func:`compact`: it never reaches a table.
     """
     with one_at_a_time(folder):
         note_erased(folder, session_id)

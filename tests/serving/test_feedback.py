@@ -84,6 +84,12 @@ def test_a_form_of_another_site_is_no_feedback(server: Server) -> None:
     assert logged(server) == []
 
 
+def test_feedback_is_short(server: Server) -> None:
+    body = {"request_id": "0" * 32, "item_id": "x" * 20_000, "event": "click"}
+
+    assert server.client.post("/v1/feedback", json=body, headers=server.bearer()).status_code == 413
+
+
 def test_without_a_log_there_is_no_feedback(serve: Serve) -> None:
     with serve(log={"enabled": False}) as server:
         result = server.search(picture(COLOURS["red"])).json()["results"][0]

@@ -41,6 +41,11 @@ def test_a_key_is_taken_away_from_a_running_server(
 
     assert keys.find(secrets["a"]) is None
     assert keys.find(secrets["b"]) is not None
+    content = file.read_text()
+    file.write_text("spoilt")
+    assert keys.find(secrets["b"]) is None
+    file.write_text(content)
+    assert keys.find(secrets["b"]) is not None
     file.unlink()
     assert keys.find(secrets["b"]) is None
 

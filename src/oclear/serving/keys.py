@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
+import logging
 import os
 import secrets
 import time
@@ -18,6 +19,8 @@ from oclear.errors import FormatError, InputError, nearest_name
 
 Permission = Literal["search", "feedback", "write"]
 PERMISSIONS: tuple[Permission, ...] = ("search", "feedback", "write")
+
+log = logging.getLogger("oclear.serving")
 
 _PREFIX = "oclear_"
 _LOOK_SECONDS = 1.0
@@ -81,8 +84,16 @@ class Keys:
             stamp = (found.st_mtime_ns, found.st_size) if found else (-1, -1)
         if stamp != self._stamp or not self._by_hash:
             self._stamp = stamp
-            stored = read_keys(self._path) if self._path is not None else ()
-            self._by_hash = {key.sha256: key for key in (*self._own, *stored)}
+            self._by_hash = {key.sha256: key for key in (*self._own, *self._stored())}
+
+    def _stored(self) -> Sequence[Key]:
+        try:
+            return read_keys(self._path) if self._path is not None else ()
+        except FormatError as error:
+            if not self._by_hash:
+                raise  # at the start
+            log.error("%s; none of its keys is taken", error.message)
+            return ()
 
 
 def new_key(name: str, may: Sequence[Permission] = PERMISSIONS) -> tuple[str, Key]:

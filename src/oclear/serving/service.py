@@ -26,6 +26,9 @@ from oclear.store.contract import StoredItem
 
 log = logging.getLogger("oclear.serving")
 
+# Between looks for kept photos that are too old.
+_IMAGES_SECONDS = 3600
+
 
 class Answer:
     """What was found for one photo.
@@ -67,6 +70,7 @@ class Service:
         self._writer: Writer | None = None
         self._log: ExposureLog | None = None
         self._images: QueryImages | None = None
+        self._images_next = 0.0
         if log_folder is not None and config.log.enabled:
             self._log = ExposureLog(log_folder, config.log, metrics.flush_seconds.observe)
             self._images = QueryImages(log_folder)
@@ -115,9 +119,9 @@ class Service:
             await current.retire()
         else:
             await asyncio.to_thread(current.store.refresh)
-        if self._images is not None:
-            days = self.config.log.image_days
-            await asyncio.to_thread(self._images.remove_older, days)
+        if self._images is not None and time.monotonic() > self._images_next:
+            self._images_next = time.monotonic() + _IMAGES_SECONDS
+            await asyncio.to_thread(self._images.remove_older, self.config.log.image_days)
 
     async def stop(self) -> None:
         """Finishes what was accepted and closes everything."""

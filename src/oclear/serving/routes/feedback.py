@@ -12,9 +12,12 @@ from oclear.serving.service import Service
 
 router = APIRouter()
 
+_MOST_BYTES = 10_000
+
 
 @router.post(
     "/v1/feedback",
+    max_body_size=_MOST_BYTES,
     dependencies=[Depends(needs("feedback"))],
     responses={
         200: {"model": LoggedOut},

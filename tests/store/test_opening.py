@@ -82,3 +82,28 @@ def test_vectors_on_a_server_are_not_looked_for_in_the_folder(tmp_path):
 def test_an_index_stays_where_it_is(two):
     with pytest.raises(InputError, match="found an index on disk, expected one on http://127"):
         create_index(two, model_id="m3", dim=4, items_schema=SCHEMA, server="http://127.0.0.1:9")
+
+
+@pytest.mark.slow
+def test_several_models_on_a_milvus_server(tmp_path, make, running_milvus):
+    for model, dim in (("m1", 4), ("m2", 8)):
+        index = create_index(
+            tmp_path / "i", model_id=model, dim=dim, items_schema=SCHEMA, server=running_milvus
+        )
+        make.add(index, make.items([f"of-{model}"], price=[2.5]), [0], [0], np.ones(dim))
+    assert (found(tmp_path / "i", 4), found(tmp_path / "i", 8, "m2")) == (["of-m1"], ["of-m2"])
+    activate(tmp_path / "i", "m2")
+    remove_model(tmp_path / "i", "m1")
+    served = open_for_serving(tmp_path / "i")
+    assert served.search(np.ones((1, 8), np.float32), 1, "price > 2")[0][0].item_id == "of-m2"
+    with pytest.raises(InputError, match="'lower', which a Milvus server cannot answer"):
+        served.search(np.ones((1, 8), np.float32), 1, "lower(item_id) = 'x'")
+    with pytest.raises(OutputNotEmptyError):
+        create_index(tmp_path / "i", model_id="m2", dim=8, items_schema=SCHEMA)
+
+
+def test_a_milvus_server_that_does_not_answer_is_named(tmp_path):
+    pytest.importorskip("pymilvus", reason="extra [milvus] is not installed")
+    write_manifest(tmp_path, Manifest("m", {"m": StoredModel("m", 4)}, "http://127.0.0.1:9"))
+    with pytest.raises(InputError, match=r"http://127\.0\.0\.1:9: no Milvus server answers"):
+        open_index(tmp_path)

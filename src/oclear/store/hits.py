@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +12,7 @@ import pyarrow as pa
 from oclear.store.columns import ITEM_ID, PART
 
 
-@dataclass(frozen=True)
-class Hit:
+class Hit(NamedTuple):
     """An item that a search found.
 
     Attributes:

@@ -30,9 +30,10 @@ from oclear.store.columns import (
     stored_name,
 )
 from oclear.store.contract import Counts, StoredItem, StoredVectors
+from oclear.store.exact import search_exactly
 from oclear.store.filters import parse_filter, sql_of
-from oclear.store.hits import Hit, best_rows
-from oclear.store.lance import CHANGED_AT, ROW_ID, among, connect, create_table, scan, values
+from oclear.store.hits import Hit
+from oclear.store.lance import CHANGED_AT, among, connect, create_table, scan, values
 from oclear.store.manifest import (
     FORMAT_VERSION,
     MANIFEST_FILE,
@@ -48,8 +49,6 @@ from oclear.store.writing import LOCK_FILE, writing
 
 # Ids in one condition, and so items in one transaction of a deletion.
 _IDS_AT_ONCE = 10_000
-# Rows asked for first, per item wanted, and the growth where that was too few (many pictures, ties).
-_ROWS_PER_ITEM = 4
 # Old versions are kept for readers that have one open.
 _KEEP_VERSIONS = timedelta(hours=1)
 
@@ -258,23 +257,12 @@ class Index:
             condition = sql_of(parse_filter(where, columns), columns)
         queries = unit_vectors(vectors, self.dim)
         try:
-            nearest = [self._nearest(query, k, condition) for query in queries]
+            return search_exactly(self._table, queries, k, condition, list(self.attributes()))
         except (ValueError, RuntimeError) as error:
             if where is None:
                 raise
             reason = str(error).splitlines()[0]
             raise InputError(f"filter {where!r}: cannot be applied: {reason:.200}") from error
-        attributes = self._attributes_of_rows(nearest)
-        return [
-            [
-                # A dot product of unit vectors may pass 1 by rounding.
-                Hit(row[ITEM_ID], min(1.0, max(-1.0, 1 - row["_distance"])), row[PART], found)
-                for row in rows.to_pylist()
-                # Deleted in this very moment: no longer a hit.
-                if (found := attributes.get(row[ROW_ID])) is not None
-            ]
-            for rows in nearest
-        ]
 
     def get(self, item_ids: Iterable[str]) -> dict[str, StoredItem]:
         """These items as they are stored, by id; those that are not there are left out."""
@@ -313,7 +301,7 @@ class Index:
 
     def count(self) -> Counts:
         """How many items and vectors the store holds now."""
-        ids = scan(self._table, [ITEM_ID])[ITEM_ID]
+        ids = self.item_ids()
         return Counts(int(pc.count_distinct(ids).as_py()), len(ids))
 
     def refresh(self) -> bool:
@@ -337,9 +325,10 @@ class Index:
         columns = [field.name for field in self._table.schema]
         yield from self._table.search().select(columns).to_batches(rows)
 
-    def keys(self) -> pa.Table:
-        """``item_id`` and ``_part`` of every row."""
-        return scan(self._table, [ITEM_ID, PART])
+    def item_ids(self) -> pa.ChunkedArray:
+        """The item of every row."""
+        found: pa.ChunkedArray = scan(self._table, [ITEM_ID])[ITEM_ID]
+        return found
 
     def count_vectors(self) -> int:
         """How many rows there are, without reading any."""
@@ -378,44 +367,13 @@ class Index:
         manifest = read_manifest(self.folder)
         name = f"documents-{self.model_id}"
         table = create_table(self.folder, name, self._table.schema)
-        table.add(self.batches(_IDS_AT_ONCE))
+        for batch in self.batches(_IDS_AT_ONCE):
+            table.add(pa.Table.from_batches([batch]))
         old, model = self.model.table, replace(self.model, table=name, tracks_changes=True)
         models = {**manifest.models, self.model_id: model}
         write_manifest(self.folder, replace(manifest, models=models))
         self.model, self._table = model, table
         connect(self.folder).drop_table(old)
-
-    def _nearest(self, query: npt.NDArray[np.float32], k: int, condition: str | None) -> pa.Table:
-        limit = _ROWS_PER_ITEM * k
-        while True:
-            search = (
-                self._table.search(query, vector_column_name=VECTOR)
-                .distance_type("dot")
-                .bypass_vector_index()
-                .select([ITEM_ID, PART, "_distance"])
-                .with_row_id(True)
-                .limit(limit)
-            )
-            if condition is not None:
-                search = search.where(condition, prefilter=True)
-            rows: pa.Table = search.to_arrow()
-            best = best_rows(rows, k, complete=len(rows) < limit)
-            if best is not None:
-                return rows.take(best)
-            limit *= _ROWS_PER_ITEM
-
-    def _attributes_of_rows(self, nearest: list[pa.Table]) -> dict[int, dict[str, Any]]:
-        row_ids = sorted({row for rows in nearest for row in values(rows, ROW_ID)})
-        names = list(self.attributes())
-        if not row_ids or not names:
-            return {row: {} for row in row_ids}
-        columns = [stored_name(name) for name in names]
-        found = self._table.take_row_ids(row_ids).select(columns).with_row_id().to_arrow()
-        cells = zip(*(found[column].to_pylist() for column in columns), strict=True)
-        return {
-            row: dict(zip(names, attributes, strict=True))
-            for row, attributes in zip(values(found, ROW_ID), cells, strict=True)
-        }
 
     def _keys_of(self, item_ids: Sequence[str]) -> set[tuple[str, int]]:
         """The stored rows of these items, as (item, part)."""

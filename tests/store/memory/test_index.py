@@ -145,6 +145,18 @@ def test_a_table_of_version_1_is_searched_and_kept_up(tmp_path, make, monkeypatc
     assert len(memory.search(np.ones((1, DIM)), 20)[0]) == 14
 
 
+def test_many_small_writes_leave_few_files(tmp_path, make, monkeypatch):
+    monkeypatch.setattr(module, "_COMMITS", 5)
+    memory = MemoryIndex(new_index(tmp_path))
+    for number in range(8):
+        fill(memory, make, number, 1)
+        memory.settle()
+    memory.refresh()
+    assert Index.open(tmp_path).layout().files <= 3
+    assert memory.count() == (8, 8)
+    memory.close()
+
+
 def test_a_search_keeps_the_state_it_began_with(tmp_path, make):
     index = new_index(tmp_path)
     vectors = fill(index, make, 0, 5)

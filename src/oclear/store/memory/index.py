@@ -29,6 +29,8 @@ _TAIL_ROWS = 10_000
 # When the lists are learned anew: that many times the rows they were learned from, or this share dead.
 _GROWTH = 2.0
 _DEAD_SHARE = 0.3
+# Commits after which the files on disk are joined.
+_COMMITS = 500
 _REMEMBERED_FILTERS = 1024
 
 
@@ -47,6 +49,7 @@ class MemoryIndex:
         self._lock = threading.RLock()
         self._worker = ThreadPoolExecutor(1, "memory-index")
         self._work: Future[None] | None = None
+        self._commits = 0
         # Asking the store takes milliseconds, and a table's columns never change.
         self._attributes = store.attributes()
         self._parsed = lru_cache(_REMEMBERED_FILTERS)(self._parse)
@@ -190,17 +193,22 @@ class MemoryIndex:
         if len(changed):
             rows.put(changed)
         if rows.snapshot.living != self._store.count_vectors():
-            # Another writer deleted something: only all keys together tell what.
-            rows.keep_only(self._store.keys())
-        if self._is_due() and (self._work is None or self._work.done()):
-            self._work = self._worker.submit(self._tidy_up)
+            # Another writer deleted items: only all ids together tell which.
+            rows.keep_only(self._store.item_ids())
+        self._commits += self._version - seen
+        if self._work is None or self._work.done():
+            if len(rows.snapshot.tail) > _TAIL_ROWS:
+                self._work = self._worker.submit(self._move_tail)
+            elif self._commits > _COMMITS:
+                self._commits = 0
+                self._work = self._worker.submit(self._join_files)
         return True
 
-    def _is_due(self) -> bool:
-        snapshot = self._rows.snapshot
-        return len(snapshot.tail) > _TAIL_ROWS
+    def _join_files(self) -> None:
+        """Tidy up the folder, which each small write leaves a file in, without keeping writers here waiting."""
+        Index.open(self._store.folder, self.model_id).optimize()
 
-    def _tidy_up(self) -> None:
+    def _move_tail(self) -> None:
         """Move the tail into the lists, or build everything anew where the lists no longer fit."""
         rows, then = self._rows, self._rows.snapshot
         before = then.accelerator

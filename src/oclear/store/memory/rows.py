@@ -48,10 +48,12 @@ class Rows:
             end = at + len(batch)
             vectors[at:end] = _matrix(batch.column(VECTOR), store.dim)
             parts[at:end] = batch.column(PART).to_numpy()
-            columns.append(batch.drop_columns([PART, VECTOR]))
+            # Copied: a column that came with LanceDB's vectors keeps those in memory as well.
+            kept = batch.drop_columns([PART, VECTOR])
+            columns.append(kept.take(pa.array(np.arange(len(kept)))))
             at = end
-        kept = [field for field in store.schema if field.name not in (PART, VECTOR)]
-        table = pa.Table.from_batches(columns, pa.schema(kept))
+        others = [field for field in store.schema if field.name not in (PART, VECTOR)]
+        table = pa.Table.from_batches(columns, pa.schema(others))
         ids = table[ITEM_ID].combine_chunks()
         items = np.empty(len(vectors), np.int64)
         items[:total] = ids.dictionary_encode().indices.to_numpy()
@@ -98,14 +100,14 @@ class Rows:
             alive[dead] = False
             self.snapshot = replace(self.snapshot, alive=alive)
 
-    def keep_only(self, keys: pa.Table) -> None:
-        """Mark all rows as dead whose item and part are not among these."""
-        kept = set(zip(keys[ITEM_ID].to_pylist(), keys[PART].to_pylist(), strict=True))
+    def keep_only(self, item_ids: pa.ChunkedArray) -> None:
+        """Mark all rows as dead whose item is not among these."""
         snapshot = self.snapshot
-        alive = snapshot.alive.copy()
-        for row in np.flatnonzero(alive).tolist():
-            alive[row] = (snapshot.item_id(row), int(snapshot.parts[row])) in kept
-        self.snapshot = replace(snapshot, alive=alive)
+        kept = [
+            pc.is_in(columns.item_ids, value_set=item_ids.combine_chunks()).to_numpy()
+            for columns in (snapshot.sealed, snapshot.tail)
+        ]
+        self.snapshot = replace(snapshot, alive=snapshot.alive & np.concatenate(kept))
 
     def put(self, rows: pa.Table) -> None:
         """Take in items with all their rows; what was there of them is dead then."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +20,10 @@ from oclear.store.memory.columns import Columns, RowAttributes
 
 # As many rows as pass a filter are scanned exactly; above, the lists are searched under a mask.
 EXACT_ROWS = 40_000
-# Candidates scored again, per item wanted and at the least; and the growth where they were too few.
+# Of an exact scan, the rows scored again, per item wanted and at the least; and the growth where they
+# were too few.
 _PER_ITEM = 4
-_AT_LEAST = 100
+_AT_LEAST = 50
 # What two ways to sum the same product may differ by.
 _ROUNDING = 1e-6
 
@@ -94,8 +94,7 @@ class Snapshot:
             rows = self._passing_rows(where, tail)
             return [self._hits(self._exact(query, k, rows)) for query in queries]
         share = max(count, 1) / len(self.sealed)
-        depth = max(_AT_LEAST, _PER_ITEM * k)
-        found = self.accelerator.candidates(queries, depth, bits, share)
+        found = self.accelerator.candidates(queries, k, bits, share)
         return [
             self._hits(self._approximate(query, k, rows[rows >= 0], tail, where))
             for query, rows in zip(queries, found, strict=True)
@@ -170,7 +169,7 @@ class Snapshot:
         if not len(rows):
             return [], -1.0
         # Not a matrix product: there, equal vectors may differ in the last bit by where they lie.
-        scores = np.einsum("ij,j->i", self.vectors[rows], query)
+        scores = np.vecdot(self.vectors[rows], query)
         order = np.lexsort((self.parts[rows], -scores))
         first = np.sort(np.unique(self.items[rows[order]], return_index=True)[1])
         best = order[first]
@@ -184,10 +183,10 @@ class Snapshot:
 
     def _hits(self, found: Sequence[tuple[int, float]]) -> list[Hit]:
         hits = []
-        for row, score in found:
+        parts = self.parts[[row for row, _ in found]].tolist() if found else []
+        for (row, score), part in zip(found, parts, strict=True):
             columns, at = self.columns_of(row)
-            attributes: Any = RowAttributes(columns, at)
             # A dot product of unit vectors may pass 1 by rounding.
             score = min(1.0, max(-1.0, score))
-            hits.append(Hit(columns.item_ids[at].as_py(), score, int(self.parts[row]), attributes))
+            hits.append(Hit(columns.item_ids[at].as_py(), score, part, RowAttributes(columns, at)))
         return hits

@@ -11,8 +11,6 @@ server's time tick, 200 ms by default (``proxy.timeTickInterval``).
 from __future__ import annotations
 
 import base64
-import datetime
-import hashlib
 import json
 import logging
 import threading
@@ -22,7 +20,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.types as kinds
 
 from oclear.errors import FormatError, InputError, MissingExtraError
 from oclear.store.columns import (
@@ -30,15 +27,15 @@ from oclear.store.columns import (
     ITEM_ID,
     OWN,
     PART,
-    VECTOR,
     attribute_name,
     store_schema,
 )
 from oclear.store.contract import Counts, StoredItem, StoredVectors
 from oclear.store.filters import parse_filter
-from oclear.store.filters.milvus import expression_of, moment_text
+from oclear.store.filters.milvus import expression_of
 from oclear.store.hits import Hit, best_rows
 from oclear.store.manifest import StoredModel
+from oclear.store.milvus.documents import document, from_json, kept_type, to_json
 from oclear.store.rows import fitted_column, items_of, store_rows, unit_vectors
 
 _ROWS_PER_ITEM = 4
@@ -58,9 +55,9 @@ class MilvusIndex:
 
     def __init__(self, server: str, model: StoredModel) -> None:
         self.server, self.model = server, model
+        self._client = connect(server)
         stored = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(model.metadata[_SCHEMA])))
         self._schema: pa.Schema = stored
-        self._client = connect(server)
         self._lock = threading.Lock()
         self._changes = 0
         if not self._client.has_collection(model.table):
@@ -79,7 +76,7 @@ class MilvusIndex:
             [
                 pa.field(field.name, kept)
                 for field in store_schema(items_schema, model.dim)
-                if (kept := field.type if field.name in OWN else _kept_type(field.type)) is not None
+                if (kept := field.type if field.name in OWN else kept_type(field.type)) is not None
             ]
         )
         if client.has_collection(model.table):
@@ -171,7 +168,7 @@ class MilvusIndex:
                 for name, value in new[row["item_id"]].items():
                     row["attributes"].pop(name, None)
                     if value is not None:
-                        row["attributes"][name] = _to_json(value)
+                        row["attributes"][name] = to_json(value)
                 changed.append(row)
             for start in range(0, len(changed), _ROWS_AT_ONCE):
                 self._client.upsert(self.model.table, changed[start : start + _ROWS_AT_ONCE])
@@ -266,7 +263,7 @@ class MilvusIndex:
         """Writes rows; returns their keys."""
         keys = set()
         for start in range(0, len(rows), _ROWS_AT_ONCE):
-            batch = [_document(row) for row in rows.slice(start, _ROWS_AT_ONCE).to_pylist()]
+            batch = [document(row) for row in rows.slice(start, _ROWS_AT_ONCE).to_pylist()]
             self._client.upsert(self.model.table, batch)
             keys |= {document["key"] for document in batch}
         return keys
@@ -319,9 +316,7 @@ class MilvusIndex:
         ]
 
     def _attributes_from(self, stored: dict[str, Any]) -> dict[str, Any]:
-        return {
-            name: _from_json(stored.get(name), kind) for name, kind in self.attributes().items()
-        }
+        return {name: from_json(stored.get(name), kind) for name, kind in self.attributes().items()}
 
     def _table(self, rows: list[dict[str, Any]], own: list[str]) -> pa.Table:
         """Rows of the server under the store's names: these own columns, then the attributes."""
@@ -357,63 +352,6 @@ def connect(server: str) -> Any:
         return MilvusClient(uri=server, timeout=10)
     except MilvusException as error:
         raise InputError(f"{server}: no Milvus server answers: {error.message:.120}") from error
-
-
-def _document(row: dict[str, Any]) -> dict[str, Any]:
-    """A row of the store as the server has it."""
-    return {
-        # The server pages through keys in expressions of its own, which odd letters would break.
-        "key": hashlib.sha256(f"{row[PART]} {row[ITEM_ID]}".encode()).hexdigest(),
-        "item_id": row[ITEM_ID],
-        "part": row[PART],
-        "content_hash": row[CONTENT_HASH],
-        "vector": row[VECTOR],
-        # What is missing is left out: then 'exists' can ask for it.
-        "attributes": {
-            attribute_name(name): _to_json(value)
-            for name, value in row.items()
-            if name not in OWN and value is not None
-        },
-    }
-
-
-def _kept_type(found: pa.DataType) -> pa.DataType | None:
-    """The type of an attribute in JSON; None for one that is left out."""
-    if kinds.is_list(found):
-        inner = _kept_type(found.value_type)
-        return None if inner is None else pa.list_(inner)
-    if kinds.is_decimal(found):
-        return pa.float64()
-    plain = (
-        kinds.is_boolean,
-        kinds.is_integer,
-        kinds.is_floating,
-        kinds.is_string,
-        kinds.is_date,
-        kinds.is_timestamp,
-    )
-    return found if any(is_kind(found) for is_kind in plain) else None
-
-
-def _to_json(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_to_json(inner) for inner in value]
-    if isinstance(value, datetime.datetime):
-        return moment_text(value.replace(tzinfo=None))  # UTC already, or without a zone
-    return moment_text(value) if isinstance(value, datetime.date) else value
-
-
-def _from_json(value: Any, kind: pa.DataType) -> Any:
-    if value is None:
-        return None
-    if kinds.is_list(kind):
-        return [_from_json(inner, kind.value_type) for inner in value]
-    if kinds.is_timestamp(kind):
-        moment = datetime.datetime.fromisoformat(value)
-        return moment.replace(tzinfo=datetime.UTC) if kind.tz else moment
-    if kinds.is_date(kind):
-        return datetime.date.fromisoformat(value)
-    return float(value) if kinds.is_floating(kind) else value
 
 
 def _check_ids(item_ids: Sequence[str]) -> None:

@@ -6,7 +6,8 @@ A ResNet-50-sized encoder with random weights, 20,000 made-up items, photos of 6
 machine, clients in a process of their own on the same cores. Runs that are compared take turns.
 
 1. ``over_bare``: searches a second under 32 clients / photos a second of the bare path (bytes, decode, encode,
-   search in one process with the same threads). ``clients_share``: the part of all processors that the clients took meanwhile.
+   search in one process with the same threads). ``clients_share``: the part of all
+   processors that the clients took meanwhile.
 2. ``batching_gain``: searches a second with the batch size that the server chose / with single photos.
 3. ``p50_ms_80`` and so on: latency when requests come at random at 50 % and 80 % of what the server can do.
 4. ``memory_growth``: resident memory in the last tenth of ``--minutes`` at 80 % / in the first tenth after

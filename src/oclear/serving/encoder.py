@@ -1,6 +1,6 @@
 """The query tower as it runs in the server: under ONNX Runtime on a CPU, under torch elsewhere.
 
-Photos a second on one thread at batch 1 and 16, and the least cosine to torch fp32 on photos of the generated shop, with
+Photos a second on one thread at batch 1 and 16, and the least cosine to torch fp32 on photos of the generated shop,
 heads as training starts them (``benchmarks/encoder_runtimes.py``, an EPYC with AVX-512 bf16):
 
 | runtime | MobileNetV2 | | ResNet-50 | |
@@ -11,8 +11,8 @@ heads as training starts them (``benchmarks/encoder_runtimes.py``, an EPYC with 
 | OpenVINO fp32 | 241, 179 | 1 | 22, 27 | 1 |
 | OpenVINO bf16 | 503, 312 | 0.942 | 30, 56 | 0.996 |
 
-bf16 is fastest and not near enough: one photo in eight gets another nearest item. Of the two exact ones OpenVINO reports
-its import to its makers. So ONNX Runtime.
+bf16 is fastest and not near enough: one photo in eight gets another nearest item. Of the two exact ones OpenVINO
+reports its import to its makers. So ONNX Runtime.
 """
 
 from __future__ import annotations

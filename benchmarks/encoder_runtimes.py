@@ -6,8 +6,8 @@ The default encoder (MobileNetV2, pretrained) and a ResNet-50 with random weight
 training starts them, on photos of the generated shop: torch in fp32 and bf16, ONNX Runtime, and OpenVINO in fp32 and
 bf16 where it is installed (it is no dependency: ``pip install openvino``). Per runtime and batch size: photos a second
 of one thread, the best of several rounds that take turns; the least and the mean cosine to torch fp32, and the share
-of photos whose nearest catalogue picture stays the same. ``two_threads``: two photos at once of one thread each / one photo
-on two threads, ONNX Runtime.
+of photos whose nearest catalogue picture stays the same. ``two_threads``: two photos at once of one
+thread each / one photo on two threads, ONNX Runtime.
 """
 
 from __future__ import annotations

@@ -30,6 +30,16 @@ class Connection:
 
     async def ask(self, request: bytes) -> int:
         """Sends a request and reads the whole answer; returns its status."""
+        if self._streams is not None:
+            try:
+                return await self._ask(request)
+            except (ConnectionError, asyncio.IncompleteReadError) as error:
+                if getattr(error, "partial", b""):
+                    raise
+                self.close()  # closed while it was idle: as every HTTP client does, once more
+        return await self._ask(request)
+
+    async def _ask(self, request: bytes) -> int:
         if self._streams is None:
             self._streams = await asyncio.open_connection("127.0.0.1", self._port, limit=1 << 20)
         reader, writer = self._streams

@@ -127,6 +127,7 @@ def _server(app: FastAPI, config: ServeConfig) -> uvicorn.Server:
             access_log=False,
             server_header=False,
             proxy_headers=False,
+            timeout_keep_alive=config.keep_alive_seconds,
             timeout_graceful_shutdown=round(config.stop_seconds),
         )
     )

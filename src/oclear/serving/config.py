@@ -79,6 +79,9 @@ class ServeConfig(BaseModel):
     pictures: Path | None = Field(
         default=None, description="folder that the items' image paths are relative to, for the page"
     )
+    keep_alive_seconds: int = Field(
+        default=75, ge=1, description="of an idle connection; longer than a balancer keeps it"
+    )
     drain_seconds: float = Field(
         default=0, ge=0, description="from the signal to stop to the last request taken"
     )

@@ -1,22 +1,28 @@
 """Nearest rows, approximately: inverted lists of 4-bit product codes, by FAISS.
 
-Chosen by measurement on two cores (AVX-512), 200,000 vectors x 256 of a low-rank mixture, one query a call, at a
-recall@10 of 0.99 (``benchmarks/search.py`` measures it against HNSW at full size):
+Chosen by measurement: 200,000 vectors x 256 of a low-rank mixture, one query a call in one thread, bare calls without
+what the index adds, on two AVX-512 cores that had other work too (so read the differences, not the digits).
+"Scored again" means the best candidates, from float32.
 
-=====================================  ========  =======  ===================================
-structure                              queries/s  built in  beside the vectors
-=====================================  ========  =======  ===================================
-inverted lists, 4-bit codes, re-ranked     9,200      9 s  dim / 4 bytes a row (64)
-FAISS HNSW, 32 links, float32              7,200     60 s  264 bytes a row
-FAISS HNSW, 32 links, 8-bit                7,100     64 s  264 bytes a row
-inverted lists, 8-bit, re-ranked           2,300     22 s  dim bytes a row
-inverted lists, 1-bit (RaBitQ)             3,100     17 s  dim / 8 bytes a row and more
-USearch, 32 links, bf16                    3,900     94 s  as HNSW
-=====================================  ========  =======  ===================================
+=========================================  ======  ===========  ========
+structure                                  recall  queries / s  built in
+=========================================  ======  ===========  ========
+inverted lists, 4-bit codes, scored again   0.991        9,200       9 s
+FAISS HNSW, 32 links, float16               0.992        9,200      61 s
+FAISS HNSW, 32 links, float32               0.992        7,200      60 s
+FAISS HNSW, 32 links, 8-bit                 0.990        7,100      64 s
+USearch, 32 links, bf16                     0.989        3,900      94 s
+inverted lists, 1-bit (RaBitQ)              0.991        3,600      17 s
+inverted lists, 8-bit                       0.993        2,300      22 s
+all rows, 4-bit codes, scored again         1.000        2,950       1 s
+all rows, 8-bit, scored again               1.000          280       0 s
+all rows, float32 / bf16                    1.000     108 / 59       0 s
+=========================================  ======  ===========  ========
 
-The lists win by more where it matters as much: they are built in seconds (a restart builds them), take rows
-without being built again, and search under a mask of rows without losing their way, which graphs do. Codes
-are scanned in registers (André et al., "Quicker ADC", 2018); the best are scored again from float32.
+Choosing lists by codes of their centres, added since, takes a third off the first line. The lists also win where it
+matters as much: a restart builds them, so seconds count; they take new rows without being built again, and search
+under a mask of rows without losing their way, as graphs do. ``benchmarks/search.py`` measures the whole search call
+beside FAISS HNSW at full size. Codes are scanned in registers (André et al., "Quicker ADC", 2018).
 """
 
 from __future__ import annotations

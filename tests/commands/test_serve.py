@@ -33,7 +33,7 @@ def serving(*arguments: object) -> Iterator[tuple[str, subprocess.Popen[str]]]:
             line = process.stderr.readline()
             assert line, said
             said += line
-        end = time.monotonic() + 60
+        end = time.monotonic() + 240
         while ask(f"{found[1]}readyz")[0] != 200:
             assert time.monotonic() < end
             time.sleep(0.05)
@@ -48,7 +48,7 @@ def ask(
 ) -> tuple[int, Any]:
     request = urllib.request.Request(url, body, headers, method=method)
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=120) as answer:
             return answer.status, json.loads(answer.read())
     except urllib.error.HTTPError as error:
         return error.code, json.loads(error.read())
@@ -91,7 +91,7 @@ def test_an_index_is_served_put_to_and_goes_on(
 
         process.send_signal(signal.SIGTERM)
 
-        output, errors = process.communicate(timeout=30)
+        output, errors = process.communicate(timeout=120)
         assert (process.returncode, output) == (0, "stopped; what was accepted is done\n")
         assert "Traceback" not in errors
         assert secret not in errors

@@ -186,7 +186,7 @@ def running(
     keys = Keys(None, [key for _, key in made.values()])
     app = create_app(settings, source, log_folder=log_folder, keys=keys)
     with TestClient(app, "http://localhost", raise_server_exceptions=False) as client:
-        until = time.monotonic() + 20
+        until = time.monotonic() + 120
         while ready and client.get("/readyz").status_code != 200:
             assert time.monotonic() < until, "it does not get ready"
             time.sleep(0.005)

@@ -29,12 +29,12 @@ class Slow(Fixed):
         self.go = threading.Event()
 
     def load(self) -> Loaded:
-        assert self.go.wait(timeout=10)
+        assert self.go.wait(timeout=60)
         return self.loaded
 
 
 def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.01)
@@ -62,7 +62,7 @@ class Held:
         encode = batcher._encode
 
         def held(pixels: Any) -> Any:
-            assert self.go.wait(timeout=20)
+            assert self.go.wait(timeout=60)
             return encode(pixels)
 
         held.workers = 1  # type: ignore[attr-defined]

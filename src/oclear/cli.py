@@ -36,6 +36,14 @@ categories_app = typer.Typer(
     name="categories", help="Look into a folder of 'oclear categorize'.", rich_markup_mode=None
 )
 app.add_typer(categories_app)
+log_app = typer.Typer(
+    name="log", help="Look after the log of 'oclear serve'.", rich_markup_mode=None
+)
+app.add_typer(log_app)
+keys_app = typer.Typer(
+    name="keys", help="Say who may ask 'oclear serve' for what.", rich_markup_mode=None
+)
+app.add_typer(keys_app)
 
 store_app = typer.Typer(
     name="store", help="Look into, change and check an index folder.", rich_markup_mode=None
@@ -59,6 +67,14 @@ class Preset(StrEnum):
     quality = "quality"
 
 
+class Permission(StrEnum):
+    """What a key allows."""
+
+    search = "search"
+    feedback = "feedback"
+    write = "write"
+
+
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="[KEY.SUB=VALUE]...", help="Configuration values, above --config."),
@@ -71,6 +87,8 @@ ItemsTable = Annotated[Path, typer.Option("--items", help="The catalogue: a tabl
 Model = Annotated[str, typer.Option("--model", help="Model folder, output of train, or hub id.")]
 IndexFolder = Annotated[Path, typer.Option("--index", help="The folder of 'oclear index'.")]
 Out = Annotated[Path, typer.Option("--out", help="The folder to write.")]
+LogFolder = Annotated[Path, typer.Option("--log", help="The log folder of 'oclear serve'.")]
+KeyFile = Annotated[Path, typer.Option("--keys", help="The file of keys.")]
 
 
 @app.command()
@@ -348,6 +366,95 @@ def evaluate(
         )
 
     _run(call, json_)
+
+
+@app.command()
+def serve(
+    index: IndexFolder,
+    overrides: Overrides = None,
+    host: Annotated[
+        str | None, typer.Option(help="Where to listen, 127.0.0.1 if not given; short for host=.")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(help="8000 if not given, 0 for any; short for port=.")
+    ] = None,
+    log: Annotated[
+        Path | None, typer.Option(help="Folder of the exposure log; 'log' beside the index.")
+    ] = None,
+    keys: Annotated[Path | None, typer.Option(help="The file of 'oclear keys add'.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="The index's model, if not its own copy.")
+    ] = None,
+    config: ConfigFile = None,
+    json_: Json = False,
+) -> None:
+    """An index behind HTTP: search, items, feedback, and a page to try it."""
+    from oclear.commands import serve as command
+    from oclear.config import build_config
+    from oclear.serving.config import ServeConfig
+
+    def call(reporter: Reporter) -> CommandResult:
+        given = {"host": host, "port": port}
+        short = [f"{key}={json.dumps(v)}" for key, v in given.items() if v is not None]
+        settings = build_config(ServeConfig, config, [*short, *(overrides or [])])
+        return command.serve(index, settings, reporter, log=log, keys=keys, model=model)
+
+    _run(call, json_)
+
+
+@log_app.command("compact")
+def log_compact(log: LogFolder, json_: Json = False) -> None:
+    """What servers logged -> the tables that 'oclear categorize' reads."""
+    from oclear.commands import log as command
+
+    _run(lambda reporter: command.compact(log), json_)
+
+
+@log_app.command("erase")
+def log_erase(
+    log: LogFolder,
+    session: Annotated[str, typer.Option(help="The session_id to erase.")],
+    json_: Json = False,
+) -> None:
+    """Forget a session: its searches, clicks and photos."""
+    from oclear.commands import log as command
+
+    _run(lambda reporter: command.erase(log, session), json_)
+
+
+@keys_app.command("add")
+def keys_add(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Who gets it.")],
+    keys: KeyFile,
+    may: Annotated[
+        list[Permission] | None, typer.Option(help="What it allows; everything if not given.")
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """Make a key and show it, this once."""
+    from oclear.commands import keys as command
+
+    _run(lambda reporter: command.add(keys, name, [p.value for p in may or []], reporter), json_)
+
+
+@keys_app.command("remove")
+def keys_remove(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Who had it.")],
+    keys: KeyFile,
+    json_: Json = False,
+) -> None:
+    """Take a key away; running servers know within a second or so."""
+    from oclear.commands import keys as command
+
+    _run(lambda reporter: command.remove(keys, name), json_)
+
+
+@keys_app.command("list")
+def keys_list(keys: KeyFile, json_: Json = False) -> None:
+    """Who has a key, and for what?"""
+    from oclear.commands import keys as command
+
+    _run(lambda reporter: command.list_(keys), json_)
 
 
 @categories_app.command("evaluate")

@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
 from functools import cache
 
 import torch
 from torch import nn
+
+_in_full = ContextVar("in_full_precision", default=False)
+
+
+@contextlib.contextmanager
+def full_precision() -> Iterator[None]:
+    """Encoders run in fp32 while the block runs, as when they are converted for another runtime."""
+    token = _in_full.set(True)
+    try:
+        yield
+    finally:
+        _in_full.reset(token)
 
 
 @cache
@@ -28,7 +42,8 @@ def encoder_autocast(
     On a CPU, networks with depthwise convolutions stay in fp32: measured with MobileNetV2, bf16 is up to three
     times slower there, while plain matrix products are about seven times faster.
     """
-    if not has_fast_bf16(device.type) or (device.type == "cpu" and _is_depthwise(backbone)):
+    is_slow = device.type == "cpu" and _is_depthwise(backbone)
+    if _in_full.get() or not has_fast_bf16(device.type) or is_slow:
         return contextlib.nullcontext()
     return torch.autocast(device.type, torch.bfloat16)
 

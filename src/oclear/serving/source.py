@@ -1,0 +1,27 @@
+"""Where a server's model and store come from."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from oclear.model import TwoTowerModel
+from oclear.store.contract import DocumentStore
+
+
+class Loaded(NamedTuple):
+    """A model with the store of the vectors that it made."""
+
+    model: TwoTowerModel
+    store: DocumentStore
+
+
+class Source(Protocol):
+    """What a server serves."""
+
+    def active(self) -> str:
+        """The ``model_id`` that is to be served now; cheap, asked again and again."""
+        ...
+
+    def load(self) -> Loaded:
+        """Loads what :meth:`active` names; may take a minute."""
+        ...

@@ -98,6 +98,13 @@ class ModelMismatchError(OclearError):
     """Vectors of one model were about to be compared with vectors of another."""
 
 
+class StoppedByOtherRankError(OclearError):
+    """Another process of the same run failed first and says why; this one ends without a word."""
+
+    def __init__(self) -> None:
+        super().__init__("another process of this run failed")
+
+
 class MissingExtraError(OclearError):
     """A package of an optional stage is not installed."""
 

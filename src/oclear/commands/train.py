@@ -136,7 +136,7 @@ def train(
         "validation_identical@1": result.best_score,
         "validation_on": validation.source if validation else None,
         "best_stage": result.best_stage,
-        "skipped": len(trainer.skipped),
+        "skipped": len(trainer.opener.skipped),
         "out": str(out),
     }
     score = "not validated" if result.best_score is None else f"{result.best_score:.4f}"

@@ -6,10 +6,11 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from oclear.proxies import ProxyConfig
+from oclear.proxies import ProxyConfig, SelectionConfig
 from oclear.training.augmentation import AugmentationConfig
 
 Trains = Literal["proxies", "heads", "fusion", "encoder"]
+ProxiesOptimizer = Literal["auto", "adamw", "momentum", "adagrad"]
 
 
 class StageConfig(BaseModel):
@@ -19,6 +20,8 @@ class StageConfig(BaseModel):
     transformations of both sides), ``fusion`` (concept and gate), ``encoder`` (the image encoder). What lies below
     is frozen: its output is computed once and cached on disk, at the level that the depth allows (final embeddings;
     pooled features; spatial maps and tokens). The text encoder is always frozen.
+
+    ``batch_size`` counts the samples of all ranks together: a run means the same on any number of them.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -40,6 +43,25 @@ class StageConfig(BaseModel):
         default=0.2, ge=0, le=1, description="share of the steps over which the margin grows"
     )
     proxies_start: Literal["class_means", "random", "keep"] = "keep"
+    proxies_optimizer: ProxiesOptimizer = Field(
+        default="auto", description="auto: adamw with all classes, adagrad with some of them"
+    )
+    selection: SelectionConfig | None = Field(
+        default=None, description="which classes a step compares with; null: training.proxies'"
+    )
+
+    def resolve(self, proxies: ProxyConfig) -> StageConfig:
+        """The same with selection and optimiser set.
+
+        Args:
+            proxies: Settled; its selection is taken where the stage has none of its own.
+        """
+        selection = self.selection or proxies.selection
+        optimizer = self.proxies_optimizer
+        if optimizer == "auto":
+            is_dense = selection.kind == "all" and proxies.precision == "fp32"
+            optimizer = "adamw" if is_dense else "adagrad"
+        return self.model_copy(update={"selection": selection, "proxies_optimizer": optimizer})
 
 
 def frozen_then_finetuned(
@@ -86,3 +108,9 @@ class TrainConfig(BaseModel):
     validation_gallery: int = Field(default=5000, ge=1)
     checkpoint_minutes: float = Field(default=2.0, ge=0)
     seed: int = 0
+
+    def resolve(self, num_classes: int) -> TrainConfig:
+        """The same with all that depends on the number of classes set."""
+        proxies = self.proxies.resolve(num_classes)
+        stages = tuple(stage.resolve(proxies) for stage in self.stages)
+        return self.model_copy(update={"proxies": proxies, "stages": stages})

@@ -1,0 +1,109 @@
+"""What the model itself needs while it learns: found by trial, so that it holds for any encoder."""
+
+from __future__ import annotations
+
+import torch
+from torch.autograd.graph import saved_tensors_hooks
+
+from oclear.model import TwoTowerModel
+from oclear.training.cache_writing import feature_shapes
+from oclear.training.cached_features import Level
+from oclear.training.embedder import Embedder, Inputs
+from oclear.training.optimizers import learning_parameters
+from oclear.training.stage_data import CACHED_LEVEL
+from oclear.training.stages import StageConfig
+
+_COPIES_OF_LEARNING = 3  # the gradient and Adam's two moments
+
+
+def model_memory(model: TwoTowerModel, stage: StageConfig, batch: int) -> dict[str, int]:
+    """Bytes that a model takes while a stage learns, by part.
+
+    Args:
+        model: Left as it was.
+        stage: Says what learns.
+        batch: Samples of one rank.
+    """
+    learning = {parameter for _, parameter in learning_parameters(model, stage.trains)}
+    documents = round(stage.document_share * batch)
+    level = CACHED_LEVEL[stage.trains]
+    return {
+        "model": sum(_size(weight) for weight in [*model.parameters(), *model.buffers()]),
+        "model's optimizer": _COPIES_OF_LEARNING * sum(_size(weight) for weight in learning),
+        "activations": _activations(model, learning, level, batch - documents, documents),
+    }
+
+
+def _activations(
+    model: TwoTowerModel,
+    learning: set[torch.nn.Parameter],
+    level: Level | None,
+    queries: int,
+    documents: int,
+) -> int:
+    """Bytes that a forward pass keeps for the backward pass, its inputs among them."""
+    asked = {parameter: parameter.requires_grad for parameter in model.parameters()}
+    try:
+        for parameter in asked:
+            parameter.requires_grad_(parameter in learning)
+        few = _kept(model, level, 2, 2)
+        per_query = _kept(model, level, 4, 2) - few
+        per_document = _kept(model, level, 2, 4) - few
+    finally:
+        for parameter, value in asked.items():
+            parameter.requires_grad_(value)
+    return (queries * per_query + documents * per_document) // 2
+
+
+def _kept(model: TwoTowerModel, level: Level | None, queries: int, documents: int) -> int:
+    inputs = _blank(model, level, queries, documents)
+    own = {weight.untyped_storage().data_ptr() for weight in model.state_dict().values()}
+    # By place in memory: several layers may keep one and the same tensor. Held until the end, or a place is used again.
+    kept = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage
+        return tensor
+
+    for tensor in (inputs.pixels, inputs.queries, inputs.documents, inputs.spatial, inputs.tokens):
+        if tensor is not None:
+            keep(tensor)
+    with torch.enable_grad(), saved_tensors_hooks(keep, lambda tensor: tensor):
+        embeddings = Embedder(model, level)(inputs, dropout=0.1)
+        size = sum(storage.nbytes() for storage in kept.values())
+    del embeddings
+    return size
+
+
+def _blank(model: TwoTowerModel, level: Level | None, queries: int, documents: int) -> Inputs:
+    """Inputs of a level without any content."""
+    device, size = model.device, model.preprocessing.size
+    is_document = torch.arange(queries + documents, device=device) >= queries
+    tokens, mask = None, None
+    if model.text_encoder is not None and level in (None, "spatial"):
+        length = model.config.max_tokens
+        tokens = torch.zeros(documents, length, model.text_encoder.width, device=device)
+        mask = torch.ones(documents, length, dtype=torch.bool, device=device)
+    if level is None:
+        pixels = torch.zeros(
+            queries + documents, 3, size, size, dtype=torch.uint8, device=device
+        )
+        return Inputs(is_document, pixels, tokens=tokens, mask=mask)
+    of_query = feature_shapes(model, "query", level)["features"]
+    of_document = feature_shapes(model, "document", level)
+    half = {"dtype": torch.float16, "device": device}
+    spatial = of_document.get("spatial")
+    return Inputs(
+        is_document,
+        queries=torch.zeros(queries, *of_query, **half),
+        documents=torch.zeros(documents, *of_document["features"], **half),
+        spatial=None if spatial is None else torch.zeros(documents, *spatial, **half),
+        tokens=tokens,
+        mask=mask,
+    )
+
+
+def _size(tensor: torch.Tensor) -> int:
+    return tensor.numel() * tensor.element_size()

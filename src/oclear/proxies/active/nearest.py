@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from oclear.proxies.draws import distinct, fill_up, first_distinct, generator
 from oclear.proxies.active.links import Links
 from oclear.proxies.active.selection import ActiveClasses, place
+from oclear.proxies.draws import distinct, fill_up, first_distinct, generator
 from oclear.proxies.graph import NeighbourGraph
 from oclear.proxies.shards import Shards
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from pydantic import BaseModel, ConfigDict
 from safetensors.torch import save_file
@@ -23,6 +24,7 @@ from oclear.commands.shared.runs import (
     run_folder,
 )
 from oclear.config import write_run_record
+from oclear.errors import FormatError
 from oclear.governance import read_samples
 from oclear.model import ModelConfig, TwoTowerModel
 from oclear.progress import Reporter
@@ -38,6 +40,7 @@ from oclear.tables import (
     write_table,
 )
 from oclear.training import TrainConfig, Trainer, TrainingData, ValidationSet
+from oclear.training.ranks import Ranks, joined_ranks
 from oclear.training.samples import build_samples
 
 
@@ -63,7 +66,7 @@ def train(
     resume: bool = False,
     cache: Path | None = None,
 ) -> CommandResult:
-    """Trains a model on the samples of ``oclear categorize``.
+    """Trains a model on the samples of ``oclear categorize``: in this process, or with the others of torchrun.
 
     Args:
         samples: The folder of ``oclear categorize``.
@@ -71,7 +74,7 @@ def train(
         queries: The photos; ``split = train`` is learned from. The best checkpoint is chosen on ``split = val`` where
             its true items are given, else on clicks that categorize held out.
         start: A model whose weights to start from, instead of pretrained encoders.
-        out: Gets ``model/``, ``proxies/``, ``checkpoints/`` and ``metrics.jsonl``.
+        out: Gets ``model/``, ``proxies/``, ``checkpoints/`` and ``metrics.jsonl``. Under torchrun all ranks see it.
         config: Model and curriculum.
         reporter: Says what happens.
         overwrite: Replace ``out``.
@@ -80,7 +83,38 @@ def train(
 
     Raises:
         InputError: Options or tables that do not go together.
+        StoppedByOtherRankError: Another process failed, and says why.
     """
+    with joined_ranks() as ranks:
+        return _train(
+            samples,
+            items,
+            queries,
+            start,
+            out,
+            config,
+            reporter if ranks.is_main else Reporter(quiet=True),
+            ranks,
+            overwrite=overwrite,
+            resume=resume,
+            cache=cache,
+        )
+
+
+def _train(
+    samples: Path,
+    items: Path,
+    queries: Path,
+    start: Path | None,
+    out: Path,
+    config: TrainCommandConfig,
+    reporter: Reporter,
+    ranks: Ranks,
+    *,
+    overwrite: bool,
+    resume: bool,
+    cache: Path | None,
+) -> CommandResult:
     refuse_overwriting(out, samples, items, queries, start)
     sample_table, categories, held_out = read_samples(samples)
     item_table, all_queries = read_items(items), read_queries(queries)
@@ -97,6 +131,7 @@ def train(
         refuse_other_run(out, config, {"from": start})
     elif not overwrite:
         refuse_non_empty(out)
+    ranks.wait()  # until all have seen the folder as it was
 
     torch.manual_seed(config.training.seed)
     model = place(
@@ -105,13 +140,20 @@ def train(
         else TwoTowerModel.from_pretrained(start)
     )
     names = model.text_columns_of(item_table.table.column_names)
-    data = TrainingData(sample_set, query_pictures, item_pictures, item_table.texts(names))
-    if overwrite and not goes_on and out.is_dir():
+    data = TrainingData(
+        sample_set,
+        query_pictures,
+        item_pictures,
+        item_table.texts(names),
+        sample_set.class_pairs(_links(samples)),
+    )
+    if overwrite and not goes_on and out.is_dir() and ranks.is_main:
         with atomic_folder(out, overwrite=True):
             pass
-    with run_folder(out, lambda: (out / "checkpoints" / "last").is_dir()) as folder:
-        inputs = {"samples": samples, "items": items, "queries": queries, "from": start}
-        write_run_record(folder, "train", config, inputs)
+    with _shared_run_folder(out, ranks) as folder:
+        if ranks.is_main:
+            inputs = {"samples": samples, "items": items, "queries": queries, "from": start}
+            write_run_record(folder, "train", config, inputs)
         trainer = Trainer(
             model,
             data,
@@ -121,11 +163,12 @@ def train(
             reporter,
             new_heads=start is None,
             cache=cache or folder / "features",
+            ranks=ranks,
         )
         with _denormals_flushed():
             result = trainer.run()
-        _save(folder, trainer, sample_set.category_ids)
-        if cache is None:
+        _save(folder, trainer, sample_set.category_ids, ranks)
+        if cache is None and ranks.is_main:
             shutil.rmtree(folder / "features", ignore_errors=True)
     data_out = {
         "model_id": model.model_id,
@@ -145,6 +188,26 @@ def train(
         f"final loss {result.final_loss:.4f}, validation Identical@1 {score}"
     )
     return CommandResult(data_out, view)
+
+
+@contextmanager
+def _shared_run_folder(out: Path, ranks: Ranks) -> Iterator[Path]:
+    """The folder that all ranks work in, made and tidied up by rank 0."""
+    if ranks.is_main:
+        with run_folder(out, lambda: _has_learned(out)) as folder:
+            ranks.wait()
+            yield folder
+            ranks.wait()
+    else:
+        ranks.wait()
+        yield out
+        ranks.wait()
+
+
+def _has_learned(out: Path) -> bool:
+    """Whether a run has come as far as its first step, so that its folder is worth keeping."""
+    metrics = out / "metrics.jsonl"
+    return metrics.is_file() and metrics.stat().st_size > 0
 
 
 @contextmanager
@@ -183,11 +246,34 @@ def _validation(
     return None
 
 
-def _save(folder: Path, trainer: Trainer, category_ids: np.ndarray) -> None:
-    """Writes ``model/`` and ``proxies/``, each whole or not at all."""
-    with atomic_folder(folder / "proxies", overwrite=True) as proxies:
-        weights = {"weight": trainer.proxies.weight.detach().cpu().contiguous()}
-        save_file(weights, proxies / "proxies.safetensors")
+def _links(samples: Path) -> pa.Table:
+    """IDs that evidence ties without merging them."""
+    file = samples / "links.parquet"
+    try:
+        # Without partitioning, or a folder name like "wrong=0.2" becomes a column.
+        return pq.read_table(file, columns=["id_a", "id_b"], partitioning=None)
+    except (pa.ArrowException, OSError) as error:
+        raise FormatError(f"{file}: missing or damaged ({str(error)[:80]})") from error
+
+
+def _save(folder: Path, trainer: Trainer, category_ids: np.ndarray, ranks: Ranks) -> None:
+    """Writes ``model/`` and ``proxies/``, each whole or not at all; each rank writes its proxies."""
+    place = folder / "proxies"
+    parts = folder / ".proxies.parts"
+    if ranks.is_main:
+        shutil.rmtree(parts, ignore_errors=True)
+        parts.mkdir()
+    ranks.wait()
+    number = f"-{ranks.rank + 1:05}-of-{ranks.count:05}" if ranks.count > 1 else ""
+    weights = {"weight": trainer.proxies.weight.detach().cpu().contiguous()}
+    save_file(weights, parts / f"proxies{number}.safetensors")
+    ranks.wait()
+    if not ranks.is_main:
+        return
+    with atomic_folder(place, overwrite=True) as proxies:
+        for part in parts.iterdir():
+            part.rename(proxies / part.name)
+        parts.rmdir()
         index = np.arange(len(category_ids))
         write_table(
             pa.table({"class_index": index, "category_id": category_ids}),

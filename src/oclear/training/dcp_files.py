@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 import torch.distributed.checkpoint as dcp
-from torch.distributed.checkpoint.metadata import Metadata, StorageMeta, TensorStorageMetadata
+from torch.distributed.checkpoint.metadata import Metadata, StorageMeta
 
 from oclear.errors import FormatError
 
@@ -70,9 +70,6 @@ class _SafeReader(dcp.FileSystemReader):
             found: Metadata = _MetadataUnpickler(file).load()
         if not isinstance(found, Metadata):
             raise pickle.UnpicklingError(f"holds a {type(found).__name__}")
-        for name, layout in found.state_dict_metadata.items():
-            if not isinstance(layout, TensorStorageMetadata):
-                raise pickle.UnpicklingError(f"'{name}' is no tensor")
         found.storage_meta = StorageMeta(load_id=self.load_id)
         return found
 

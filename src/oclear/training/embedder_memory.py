@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch.autograd.graph import saved_tensors_hooks
 
 from oclear.model import TwoTowerModel
+from oclear.model.encode import BATCH_SIZE
 from oclear.training.cache_writing import feature_shapes
 from oclear.training.cached_features import Level
 from oclear.training.embedder import Embedder, Inputs
@@ -32,6 +35,28 @@ def model_memory(model: TwoTowerModel, stage: StageConfig, batch: int) -> dict[s
         "model's optimizer": _COPIES_OF_LEARNING * sum(_size(weight) for weight in learning),
         "activations": _activations(model, learning, level, batch - documents, documents),
     }
+
+
+@torch.inference_mode()
+def encoding_memory(model: TwoTowerModel) -> int:
+    """Bytes that encoding a batch of pictures takes beside the model: input and output of its largest layer."""
+    largest = 0
+
+    def watch(_: torch.nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        nonlocal largest
+        tensors = [t for t in (*inputs, output) if isinstance(t, torch.Tensor)]
+        largest = max(largest, sum(_size(tensor) for tensor in tensors))
+
+    layers = [m for m in model.image_encoder.modules() if not list(m.children())]
+    watching = [layer.register_forward_hook(watch) for layer in layers]
+    try:
+        size = model.preprocessing.size
+        blank = torch.zeros(1, 3, size, size, dtype=torch.uint8, device=model.device)
+        model.image_features(blank)
+    finally:
+        for watch_ in watching:
+            watch_.remove()
+    return BATCH_SIZE * largest
 
 
 def _activations(

@@ -108,7 +108,7 @@ class Health:
         if self.texts is not None and self.stage.trains in ("fusion", "encoder"):
             mine |= concept_signs(model.concept, self.texts)
         if proxies.graph is not None:
-            mine["graph_recall"] = proxies.check_recall()
+            mine["graph_recall"] = proxies.graph_recall()
         everyones = self.ranks.gather(mine)
         values = {
             name: sign.worst(found)
@@ -137,17 +137,18 @@ class Health:
         # Where each sample's loss is finite, the weights are not, and any of the batch may have brought it about.
         blamed = [name for part in self.ranks.gather(self._names(bad)) for name in part]
         batch = [name for part in self.ranks.gather(self._names(rows)) for name in part]
+        names = blamed or batch
         self.metrics.write(
             self.stage.name,
             progress.step,
             progress.total_step,
-            not_finite=blamed or batch,
+            not_finite=names,
         )
-        named = ", ".join((blamed or batch)[:_NAMED])
+        named = ", ".join([*names[:_NAMED], *(["..."] if len(names) > _NAMED else [])])
         raise OclearError(
             f"the loss is {progress.loss} at step {progress.step} of stage '{self.stage.name}' "
-            f"({len(blamed)} of {len(batch)} samples; {named}, ...)",
-            "Lower the learning rates of this stage and start again; metrics.jsonl names the samples.",
+            f"({len(blamed)} of {len(batch)} samples; {named})",
+            "Lower the learning rates of this stage and start again with --overwrite; metrics.jsonl names the samples.",
         )
 
     def _names(self, rows: Rows) -> list[str]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+import warnings
 
-import numpy as np
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
@@ -48,9 +48,13 @@ class Learner:
         self.embedder = Embedder(model, data.level)
         self._embedder_in_parallel: torch.nn.Module = self.embedder
         if ranks.count > 1 and any(p.requires_grad for p in model.parameters()):
-            self._embedder_in_parallel = DistributedDataParallel(
-                self.embedder, broadcast_buffers=False
-            )
+            with warnings.catch_warnings():
+                # The new name of the option is not known to the older versions of torch that we run with.
+                warnings.filterwarnings("ignore", category=FutureWarning)
+                # Batch statistics are never updated, so there is nothing to send around in every step.
+                self._embedder_in_parallel = DistributedDataParallel(
+                    self.embedder, broadcast_buffers=False
+                )
 
     def train_step(self, step: int, total_step: int, rows: Rows, inputs: Inputs) -> float:
         """One step; gives the loss of the whole batch, the same on every rank.

@@ -95,8 +95,7 @@ class Optimizers:
             for parameter, state in optimizer.state.items():
                 for key, value in state.items():
                     name = f"{self._names[parameter]}/{key}"
-                    tensor = value if isinstance(value, torch.Tensor) else torch.tensor(value)
-                    found[name] = self._by_rows(parameter, tensor)
+                    found[name] = self._by_rows(parameter, value)
         return found
 
     def restore(
@@ -116,14 +115,17 @@ class Optimizers:
             parameter = parameters[name.rsplit("/", 1)[0]]
             if parameter is self._proxies.weight and shape:
                 shape = torch.Size([len(self._proxies.classes), *shape[1:]])
-            wanted[name] = torch.empty(shape, dtype=kind, device=parameter.device)
+            if shape == parameter.shape:  # laid out in memory as the parameter is: kernels go through both alike
+                wanted[name] = torch.empty_like(parameter, dtype=kind)
+            else:  # whole numbers count steps, and stay where no kernel reads them
+                device = parameter.device if kind.is_floating_point else "cpu"
+                wanted[name] = torch.empty(shape, dtype=kind, device=device)
         read({n: self._by_rows(parameters[n.rsplit("/", 1)[0]], t) for n, t in wanted.items()})
         owners = {p: o for o in self._all for group in o.param_groups for p in group["params"]}
         for name, tensor in wanted.items():
             parameter_name, key = name.rsplit("/", 1)
             parameter = parameters[parameter_name]
-            is_count = not tensor.dtype.is_floating_point and not tensor.dim()
-            owners[parameter].state[parameter][key] = tensor.item() if is_count else tensor
+            owners[parameter].state[parameter][key] = tensor
 
     def _by_rows(self, parameter: torch.nn.Parameter, tensor: torch.Tensor) -> torch.Tensor:
         if parameter is self._proxies.weight and tensor.dim():

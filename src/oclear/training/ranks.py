@@ -15,6 +15,7 @@ import torch.distributed as dist
 from torch import nn
 
 from oclear.errors import OclearError, StoppedByOtherRankError
+from oclear.runtime import take_the_word
 
 Value = TypeVar("Value")
 
@@ -103,6 +104,7 @@ def joined_ranks() -> Iterator[Ranks]:
     except BaseException as error:
         # No goodbye to the group here: its connections break when this process ends, after its message is out.
         if _is_first_failure(store):
+            take_the_word()
             if _is_lost_contact(error):
                 raise OclearError(
                     f"rank {rank}: another rank of this run is gone; was it killed, or out of memory?",

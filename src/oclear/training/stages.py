@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from oclear.errors import ConfigError
 from oclear.proxies import ProxyConfig, SelectionConfig
 from oclear.training.augmentation import AugmentationConfig
 
@@ -54,13 +55,22 @@ class StageConfig(BaseModel):
         """The same with selection and optimiser set.
 
         Args:
-            proxies: Settled; its selection is taken where the stage has none of its own.
+            proxies: Its selection is taken where the stage has none of its own.
+
+        Raises:
+            ConfigError: AdamW, which writes every row, where only some rows have a gradient or rows are bf16.
         """
         selection = self.selection or proxies.selection
+        is_dense = selection.kind == "all" and proxies.precision == "fp32"
         optimizer = self.proxies_optimizer
         if optimizer == "auto":
-            is_dense = selection.kind == "all" and proxies.precision == "fp32"
             optimizer = "adamw" if is_dense else "adagrad"
+        if optimizer == "adamw" and not is_dense:
+            raise ConfigError(
+                f"stage '{self.name}': proxies_optimizer adamw goes with all classes in fp32, "
+                f"not with {selection.kind} in {proxies.precision}",
+                "Give adagrad, momentum or auto.",
+            )
         return self.model_copy(update={"selection": selection, "proxies_optimizer": optimizer})
 
 
@@ -101,6 +111,10 @@ class TrainConfig(BaseModel):
         default="leave_out", description="IDs without any query photo: no classes, or classes too"
     )
     proxies: ProxyConfig = ProxyConfig()
+    automatic: bool = Field(
+        default=True,
+        description="other selection and precision where those given do not fit; false: refused",
+    )
     augmentation: AugmentationConfig = AugmentationConfig()
     max_bad_images: float = Field(default=0.05, ge=0, le=1, description="share that may be bad")
     validations: int = Field(default=8, ge=1, description="times a stage is validated")

@@ -161,7 +161,7 @@ class Trainer:
         if not math.isfinite(progress.loss):
             health.stop(progress, rows, learner.sample_losses)
         if progress.step % _LOG_EVERY == 0 or progress.step == learner.total - 1:
-            values = {"loss": progress.loss, "lr": learner.optimizers.rate, **self.proxies.report()}
+            values = {"loss": progress.loss, "lr": learner.optimizers.rate}
             self.metrics.write(
                 learner.stage.name, progress.step + 1, progress.total_step + 1, **values
             )
@@ -174,7 +174,8 @@ class Trainer:
         if self.progress.total_step == 0 and self.new_heads:
             self.opener.start_heads(CACHED_LEVEL[stage.trains])
             self.ranks.share_weights(self.model)
-        self.proxies.set_selection(stage.selection)
+        if self.progress.step == 0:
+            self.proxies.set_selection(stage.selection)
         return self.opener.open(stage, self.progress.stage)
 
     def _start_proxies(self, learner: Learner) -> None:
@@ -249,6 +250,9 @@ class Trainer:
                 "Give the samples, items and queries of then, or start again with --overwrite.",
             )
         self.progress = saved.progress
+        # Between two stages, the graph that was saved is of the one before.
+        in_force = self.config.stages[max(0, self.progress.stage - (self.progress.step == 0))]
+        self.proxies.set_selection(in_force.selection)
         state = self.proxies.empty_state(self.progress.proxies)
         saved.read(self._weights() | self._proxy_tensors(state))
         self.proxies.import_state(state)

@@ -145,7 +145,8 @@ class ProxyClassifier(nn.Module):
         with torch.autocast(embeddings.device.type, enabled=False):
             directions = F.normalize(embeddings.float(), dim=1)
             if self._embedding_factor != 1 and directions.requires_grad:
-                directions.register_hook(self._embedding_factor.__mul__)  # type: ignore[no-untyped-call]
+                factor = self._embedding_factor
+                directions.register_hook(lambda gradient: gradient * factor)  # type: ignore[no-untyped-call]
             batch = gather_batch(
                 directions.detach(), labels, label_weights, sample_weights, self.shards
             )

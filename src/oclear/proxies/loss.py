@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 
 from oclear.proxies.margins import Margin
 from oclear.proxies.shards import Shards
 
 # Stands for minus infinity: a softmax over nothing but this has no NaN, and weighs nothing beside any real logit.
 _NEVER = -1e30
-# Logits held at once. On a CPU they shall stay in the cache between the passes over them.
-_CPU_LOGITS, _GPU_LOGITS = 2**22, 2**28
+# Logits held at once, on a CPU few enough for its cache, and the samples that a product needs to be worth its while.
+_CPU_LOGITS, _GPU_LOGITS = 2**23, 2**28
+_LEAST_SAMPLES = 64
 
 
 @dataclass(frozen=True)
@@ -101,46 +104,51 @@ class MarginSoftmax:
         queries = scaled.to(rows.dtype)
         losses = scaled.new_zeros(len(scaled))
         embedding_gradient = torch.zeros_like(scaled) if for_embeddings else None
-        row_gradient = rows.new_zeros(rows.shape, dtype=torch.float32) if for_rows else None
+        row_gradient: torch.Tensor | None = None
         work: dist.Work | None = None
         for block, left_out in _blocks(targets, columns, rows.device):
-            places = targets.places[block]
-            probabilities, lse = _softmax(queries[block] @ rows.T, places, left_out)
+            positives = _positives(targets.places[block])
+            probabilities, lse = _softmax(queries[block] @ rows.T, positives, left_out)
+            own = (scaled[block][positives.sample] * rows[positives.place]).sum(dim=1)
             losses[block], push, pull = self._margins(
-                scaled[block], rows, targets, block, lse, shards
+                own / self.scale, lse, positives, targets, block, shards
             )
             probabilities *= push.unsqueeze(1)
-            sample, label = (places >= 0).nonzero(as_tuple=True)
-            probabilities[sample, places[sample, label]] = -pull[sample, label]
+            probabilities[positives.sample, positives.place] = -pull
             gradient = probabilities.to(rows.dtype)
             if embedding_gradient is not None:
                 embedding_gradient[block] = gradient @ rows
                 if block.stop >= len(scaled):
                     embedding_gradient *= self.scale
                     embedding_gradient, work = shards.start_reduce_scatter(embedding_gradient)
-            if row_gradient is not None:
-                row_gradient += gradient.T @ queries[block]
+            if for_rows:
+                product = gradient.T @ queries[block]
+                row_gradient = (
+                    row_gradient.add_(product) if row_gradient is not None else product.float()
+                )
+        if for_rows and row_gradient is None:  # no rank has any sample
+            row_gradient = torch.zeros_like(rows, dtype=torch.float32)
         return Compared(losses, embedding_gradient, row_gradient, work)
 
     def _margins(
         self,
-        scaled: torch.Tensor,
-        rows: torch.Tensor,
+        own_cosines: torch.Tensor,
+        lse: torch.Tensor,
+        positives: _Positives,
         targets: Targets,
         block: slice,
-        lse: torch.Tensor,
         shards: Shards,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Losses (c,), what makes this rank's probabilities gradients (c,), and the positives' gradients (c, P)."""
-        # All ranks learn the cosines of all positives, each known to one rank, and the sums over all negatives.
-        places = targets.places[block]
-        sample, label = (places >= 0).nonzero(as_tuple=True)
-        cosines = scaled.new_zeros(places.shape)
-        own = (scaled[sample] * rows[places[sample, label]]).sum(dim=1) / self.scale
-        cosines[sample, label] = own
+        """What follows from the positives' cosines and from the sums over the negatives, once all ranks know both.
+
+        Returns:
+            Losses (c,); what makes this rank's probabilities gradients (c,); the pull on its positives, (positives,).
+        """
+        label_weights = targets.label_weights[block]
+        cosines = torch.zeros_like(label_weights)
+        cosines[positives.sample, positives.label] = own_cosines
         most = shards.maximum(lse.clone())
-        sums = torch.cat([(lse - most).exp().unsqueeze(1), cosines], dim=1)
-        sums = shards.total(sums)
+        sums = shards.total(torch.cat([(lse - most).exp().unsqueeze(1), cosines], dim=1))
         negatives = most + sums[:, 0].log()
 
         with torch.enable_grad():
@@ -148,11 +156,23 @@ class MarginSoftmax:
             with_margin = self.margin(cosines, self.margin_size)
             (slopes,) = torch.autograd.grad(with_margin.sum(), cosines)
         excess = negatives.unsqueeze(1) - self.scale * with_margin.detach()
-        weights = targets.label_weights[block]
-        losses = (weights * torch.nn.functional.softplus(excess)).sum(dim=1)
-        pull = weights * excess.sigmoid() * targets.sample_weights[block].unsqueeze(1)
+        losses = (label_weights * F.softplus(excess)).sum(dim=1)
+        pull = label_weights * excess.sigmoid() * targets.sample_weights[block].unsqueeze(1)
         push = pull.sum(dim=1) * (lse - negatives).exp()
-        return losses, push, pull * slopes
+        return losses, push, (pull * slopes)[positives.sample, positives.label]
+
+
+class _Positives(NamedTuple):
+    """Labels that are among this rank's active rows: each (positives,) int64."""
+
+    sample: torch.Tensor
+    label: torch.Tensor
+    place: torch.Tensor
+
+
+def _positives(places: torch.Tensor) -> _Positives:
+    sample, label = (places >= 0).nonzero(as_tuple=True)
+    return _Positives(sample, label, places[sample, label])
 
 
 def _blocks(
@@ -160,7 +180,8 @@ def _blocks(
 ) -> Iterator[tuple[slice, torch.Tensor]]:
     """Blocks of samples, and what is left out of each: samples from its first one on, and places."""
     samples = len(targets.places)
-    size = max(1, (_CPU_LOGITS if device.type == "cpu" else _GPU_LOGITS) // max(columns, 1))
+    most = _CPU_LOGITS if device.type == "cpu" else _GPU_LOGITS
+    size = max(_LEAST_SAMPLES, -(-samples // -(-max(samples * columns, 1) // most)))
     for start in range(0, samples, size):
         left_out = targets.left_out
         if samples > size and left_out.shape[1]:
@@ -171,16 +192,15 @@ def _blocks(
 
 
 def _softmax(
-    logits: torch.Tensor, places: torch.Tensor, left_out: torch.Tensor
+    logits: torch.Tensor, positives: _Positives, left_out: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Softmax over the negatives of this rank, and the log of the sum that it divides by; fp32.
+    """Softmax over the negatives of this rank (c, A), and the log of the sum that it divides by (c,); fp32.
 
     The logits are overwritten.
     """
     if not logits.shape[1]:
-        return logits.float(), torch.full_like(logits.sum(dim=1, dtype=torch.float32), _NEVER)
-    sample, label = (places >= 0).nonzero(as_tuple=True)
-    logits[sample, places[sample, label]] = _NEVER
+        return logits.float(), torch.full((len(logits),), _NEVER, device=logits.device)
+    logits[positives.sample, positives.place] = _NEVER
     logits[left_out[0], left_out[1]] = _NEVER
     probabilities = logits.softmax(dim=1, dtype=torch.float32)
     # The largest probability is 1 / sum: two passes for maxima are cheaper than one more for exponentials.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from oclear.proxies.graph.search import Nearest
 from oclear.proxies.graph.top import largest
 from oclear.proxies.unit import unit
 
@@ -28,7 +29,7 @@ class ExactSearch:
         stop = min(start + self.block, len(self.weight))
         return torch.arange(start, stop, device=self.weight.device)
 
-    def nearest(self, queries: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def nearest(self, queries: torch.Tensor, k: int) -> Nearest:
         """See :meth:`Search.nearest`."""
         scores = queries.new_full((len(queries), k), -2.0)
         rows = torch.full((len(queries), k), -1, device=queries.device)
@@ -39,17 +40,17 @@ class ExactSearch:
             rows = torch.cat([rows, columns + start], dim=1)
             scores, order = scores.topk(k, dim=1)
             rows = rows.gather(1, order)
-        return scores, rows
+        return Nearest(scores, rows, rows[:, 0])
 
-    def learn(self, rows: torch.Tensor, vectors: torch.Tensor) -> None:
+    def learn(self, rows: torch.Tensor, vectors: torch.Tensor, homes: torch.Tensor) -> None:
         """Nothing to learn."""
 
     def end_round(self) -> None:
         """Nothing to do."""
 
-    def state(self) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    def state(self) -> dict[str, torch.Tensor]:
         """Nothing."""
-        return {}, {}
+        return {}
 
     def restore(self) -> None:
         """Nothing to do."""

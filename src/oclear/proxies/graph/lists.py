@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from oclear.proxies.graph.kmeans import assign, spherical_kmeans
+from oclear.proxies.graph.search import Nearest
 from oclear.proxies.graph.top import largest
 from oclear.proxies.unit import unit
 
@@ -16,8 +17,8 @@ class InvertedLists:
     """Rows in lists by their nearest centre (IVF; Jegou et al., "Product Quantization", 2011, without the codes).
 
     A search is for rows of one list at a time: they look through the same lists, so that all is one matrix product.
-    Centres drift with the rows: while a round of searches goes through all rows, each is put where it fits now, and at
-    its end the lists are sorted anew and the centres move to the means. So each round is one of k-means as well.
+    Centres drift with the rows: while a round of searches goes through all rows, each learns where it is at home now,
+    and at its end the lists are sorted anew and the centres move to the means. So each round is one of k-means too.
 
     Args:
         weight: The rows of this rank, at least one; only looked at while searching.
@@ -55,24 +56,21 @@ class InvertedLists:
         start, stop = self._starts[block], self._stops[block]
         return self.order[start:stop].long()
 
-    def nearest(self, queries: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def nearest(self, queries: torch.Tensor, k: int) -> Nearest:
         """See :meth:`Search.nearest`."""
-        rows = self._candidates(queries)
+        likeness = queries @ self.centres.T
+        homes = likeness.argmax(dim=1)
+        # First the lists that most of the rows are at home in, then those nearest on average, which is less than a vote.
+        votes = torch.bincount(homes, minlength=self.num_lists) + likeness.mean(dim=0).float()
+        rows = self._rows_in(votes.topk(min(_PROBES, self.num_lists)).indices)
         products = queries @ unit(self.weight.index_select(0, rows)).T
         scores, columns = largest(products, min(k, len(rows)))
-        return scores, rows[columns]
+        return Nearest(scores, rows[columns], homes)
 
-    def learn(self, rows: torch.Tensor, vectors: torch.Tensor) -> None:
-        """Puts rows of one list where they fit now; in effect from the next round on.
-
-        Args:
-            rows: (n,) int64.
-            vectors: What they are now, unit length, (n, dim).
-        """
-        near = self._near_lists(vectors)
-        members = near[(vectors @ self.centres[near].T).argmax(dim=1)]
-        self.members[rows] = members.int()
-        self.sums.index_add_(0, members, vectors.float())
+    def learn(self, rows: torch.Tensor, vectors: torch.Tensor, homes: torch.Tensor) -> None:
+        """Puts rows into the lists where they are at home now; in effect from the next round on."""
+        self.members[rows] = homes.int()
+        self.sums.index_add_(0, homes, vectors.float())
 
     def end_round(self) -> None:
         """Moves the centres to the means of their rows, and sorts the lists anew."""
@@ -81,28 +79,22 @@ class InvertedLists:
         self.sums.zero_()
         self._sort()
 
-    def state(self) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-        """Lists are of one rank only."""
-        lists = {"members": self.members, "order": self.order, "ends": self.ends}
-        return {}, {"centres": self.centres, "sums": self.sums, **lists}
+    def state(self) -> dict[str, torch.Tensor]:
+        """Centres and lists, and what is known of those of the next round."""
+        lists = {"order": self.order, "ends": self.ends, "centres": self.centres}
+        return {**lists, "members": self.members, "sums": self.sums}
 
     def restore(self) -> None:
         """Goes on with what was written into the tensors of the state."""
         self._cut()
 
-    def _near_lists(self, vectors: torch.Tensor) -> torch.Tensor:
-        """The lists nearest to the mean of the vectors, nearest first."""
-        scores = self.centres.float() @ vectors.float().mean(dim=0)
-        return scores.topk(min(_PROBES, self.num_lists)).indices
-
-    def _candidates(self, vectors: torch.Tensor) -> torch.Tensor:
-        """Rows of the lists near to the vectors, as many as wanted."""
-        near = self._near_lists(vectors).tolist()
-        parts = [self.order[self._begin(i) : int(self.ends[i])] for i in near]
+    def _rows_in(self, lists: torch.Tensor) -> torch.Tensor:
+        """The rows of lists, one after the other, as many as a search compares with."""
+        lists = lists.cpu()
+        begins = torch.where(lists > 0, self.ends[lists - 1], 0).tolist()
+        ends = self.ends[lists].tolist()
+        parts = [self.order[begin:end] for begin, end in zip(begins, ends, strict=True)]
         return torch.cat(parts)[: self.compared].long()
-
-    def _begin(self, i: int) -> int:
-        return int(self.ends[i - 1]) if i else 0
 
     def _sort(self) -> None:
         """Sorts the rows by list."""

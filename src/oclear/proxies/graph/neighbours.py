@@ -9,7 +9,7 @@ import torch
 from oclear.proxies.draws import generator
 from oclear.proxies.graph.exact import ExactSearch
 from oclear.proxies.graph.lists import InvertedLists
-from oclear.proxies.graph.search import Search
+from oclear.proxies.graph.search import Nearest, Search
 from oclear.proxies.shards import Shards
 from oclear.proxies.unit import unit
 
@@ -130,16 +130,15 @@ class NeighbourGraph:
         vectors = torch.zeros(sample, self.weight.shape[1], device=device)
         vectors[here] = unit(self.weight[classes[here] - own.start].float())
         vectors = self.shards.total(vectors).to(self.weight.dtype)
-        scores, found = self._among_own(ExactSearch(self.weight, self._block), vectors)
-        scores, found = self.shards.gather(scores), self.shards.gather(found)
-        _, true = self._best(scores, found, classes)
+        found = self._among_own(ExactSearch(self.weight, self._block), vectors)
+        of_all = self.shards.gather(found.cosines), self.shards.gather(found.rows)
+        _, true = self._best(*of_all, classes)
         kept, _ = self.lookup(classes)
         return float((true.unsqueeze(2) == kept.unsqueeze(1)).any(dim=2).float().mean())
 
     def state(self) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
         """Tensors with an entry for each class of this rank, and this rank's other tensors. Not collective."""
-        of_rows, of_rank = self.search.state()
-        return {"neighbours": self.neighbours, "twins": self.twins, **of_rows}, of_rank
+        return {"neighbours": self.neighbours, "twins": self.twins}, self.search.state()
 
     def restore(self, cursor: int, rounds: int) -> None:
         """Goes on from where a graph stood, once its values are in the tensors of the state."""
@@ -156,35 +155,32 @@ class NeighbourGraph:
     def _search_block(self, block: int) -> None:
         rows = self.search.rows_of(block)
         vectors = unit(self.weight.index_select(0, rows))
-        if self.shards.ranks == 1:
-            scores, classes = self._among_own(self.search, vectors)
-        else:
-            # Blocks of other ranks are not of one list with this one's, so each is searched for on its own.
-            padded = vectors.new_zeros(self._block, vectors.shape[1])
-            padded[: len(rows)] = vectors
-            parts = torch.split(self.shards.gather(padded), self._block)
-            found = [self._among_own(self.search, part) for part in parts]
-            scores = self.shards.exchange(torch.cat([part[0] for part in found]))
-            classes = self.shards.exchange(torch.cat([part[1] for part in found]))
-        own = rows + self.shards.classes.start
-        scores, classes = self._best(scores, classes, own)
+        found = [self._among_own(self.search, part) for part in self._of_all_ranks(vectors)]
+        scores = self.shards.exchange(torch.cat([part.cosines for part in found]))
+        classes = self.shards.exchange(torch.cat([part.rows for part in found]))
+        scores, classes = self._best(scores, classes, rows + self.shards.classes.start)
         self.neighbours[rows] = classes
         if self.twin_similarity is not None:
             self.twins[rows] = (scores >= self.twin_similarity).sum(dim=1).to(torch.uint8)
-        if len(rows):
-            self.search.learn(rows, vectors)
+        self.search.learn(rows, vectors, found[self.shards.rank].homes[: len(rows)])
 
-    def _among_own(
-        self, search: Search, queries: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Of this rank the nearest classes: cosines (n, K + 1) fp32, -2 where there are none, and int32."""
-        found, rows = search.nearest(queries, self.k + 1)
-        scores = torch.full((len(queries), self.k + 1), -2.0, device=queries.device)
-        classes = torch.full_like(scores, -1, dtype=torch.int32)
-        scores[:, : found.shape[1]] = found
-        own = torch.where(rows >= 0, rows + self.shards.classes.start, -1)
-        classes[:, : rows.shape[1]] = own.int()
-        return scores, classes
+    def _of_all_ranks(self, vectors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The vectors of each rank, padded; apart, as those of two ranks are not of one list."""
+        if self.shards.ranks == 1:
+            return (vectors,)
+        padded = vectors.new_zeros(self._block, vectors.shape[1])
+        padded[: len(vectors)] = vectors
+        return torch.split(self.shards.gather(padded), self._block)
+
+    def _among_own(self, search: Search, queries: torch.Tensor) -> Nearest:
+        """The nearest of this rank: always K + 1 cosines, and class indices, int32, -1 where there are no more."""
+        found = search.nearest(queries, self.k + 1)
+        cosines = torch.full((len(queries), self.k + 1), -2.0, device=queries.device)
+        classes = torch.full_like(cosines, -1, dtype=torch.int32)
+        cosines[:, : found.cosines.shape[1]] = found.cosines
+        own = torch.where(found.rows >= 0, found.rows + self.shards.classes.start, -1)
+        classes[:, : own.shape[1]] = own.int()
+        return Nearest(cosines, classes, found.homes)
 
     def _best(
         self, scores: torch.Tensor, classes: torch.Tensor, own: torch.Tensor

@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
+
+
+class Nearest(NamedTuple):
+    """What a search found.
+
+    Attributes:
+        cosines: (n, at most k), descending; -2 where there are no more.
+        rows: Of this rank, (n, at most k) int64.
+        homes: Where each query itself belongs, for :meth:`Search.learn`, (n,) int64.
+    """
+
+    cosines: torch.Tensor
+    rows: torch.Tensor
+    homes: torch.Tensor
 
 
 class Search(Protocol):
@@ -22,28 +36,31 @@ class Search(Protocol):
         """The rows of a block, (n,) int64; none past the last one."""
         ...
 
-    def nearest(self, queries: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def nearest(self, queries: torch.Tensor, k: int) -> Nearest:
         """The nearest rows of this rank, themselves among them where they are its own.
 
         Args:
-            queries: Rows of one block of any rank, unit length, (n, dim).
+            queries: Rows of one block of any rank, unit length, (n, dim), n at least 1.
             k: Rows wanted.
-
-        Returns:
-            Cosines (n, at most k), descending, -2 where there are no more; and rows (n, at most k) int64.
         """
         ...
 
-    def learn(self, rows: torch.Tensor, vectors: torch.Tensor) -> None:
-        """Takes note of what a block of rows of this rank, (n,), is now, (n, dim) unit length."""
+    def learn(self, rows: torch.Tensor, vectors: torch.Tensor, homes: torch.Tensor) -> None:
+        """Takes note of what a block of this rank's rows is now.
+
+        Args:
+            rows: (n,) int64.
+            vectors: Unit length, (n, dim).
+            homes: What :meth:`nearest` found for them, (n,).
+        """
         ...
 
     def end_round(self) -> None:
         """All blocks have been gone through."""
         ...
 
-    def state(self) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-        """What it has learned: tensors with an entry for each row that are the same on any number of ranks; others."""
+    def state(self) -> dict[str, torch.Tensor]:
+        """What it has learned, for this number of ranks."""
         ...
 
     def restore(self) -> None:

@@ -66,6 +66,16 @@ class RowOptimizer(torch.optim.Optimizer):
             parameter.index_copy_(0, rows, round_stochastically(moved, random))
         state["step"] += 1
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes over a saved state, in its own precision: torch would cast sums of bf16 rows to bf16."""
+        super().load_state_dict(state_dict)
+        parameters = [p for group in self.param_groups for p in group["params"]]
+        for index, memory in state_dict["state"].items():
+            parameter = parameters[index]
+            for name, value in memory.items():
+                device = value.device if name == "step" else parameter.device
+                self.state[parameter][name] = value.detach().clone().to(device)
+
     def _memory(self, parameter: torch.Tensor) -> dict[str, torch.Tensor]:
         """What is remembered of each row, (rows, ...), before the first step."""
         raise NotImplementedError

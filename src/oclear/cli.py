@@ -235,6 +235,36 @@ def train(
 
 
 @app.command()
+def estimate(
+    overrides: Overrides = None,
+    classes: Annotated[int | None, typer.Option(min=1, help="Number of category IDs.")] = None,
+    samples: Annotated[
+        Path | None, typer.Option(help="The folder of 'oclear categorize', to count them in.")
+    ] = None,
+    dim: Annotated[
+        int | None, typer.Option(help="Of embeddings; short for model.embedding_dim=.")
+    ] = None,
+    ranks: Annotated[int, typer.Option(min=1, help="Processes that train together.")] = 1,
+    room: Annotated[
+        float | None, typer.Option(help="GB that each may have; what is free here if not given.")
+    ] = None,
+    config: ConfigFile = None,
+    json_: Json = False,
+) -> None:
+    """How much memory will a training need? Without data, before it starts."""
+    from oclear.commands import estimate as command
+    from oclear.commands.train import TrainCommandConfig
+    from oclear.config import build_config
+
+    def call(reporter: Reporter) -> CommandResult:
+        short = [] if dim is None else [f"model.embedding_dim={dim}"]
+        settings = build_config(TrainCommandConfig, config, [*short, *(overrides or [])])
+        return command.estimate(classes, samples, ranks, room, settings, reporter)
+
+    _run(call, json_)
+
+
+@app.command()
 def index(
     model: Model,
     items: ItemsTable,

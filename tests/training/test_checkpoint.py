@@ -187,9 +187,7 @@ def test_older_and_newer_formats_are_refused_and_named(tmp_path):
     file = tmp_path / "last" / "progress.json"
     for version in (1, 99):
         file.write_text(json.dumps({**json.loads(file.read_text()), "format_version": version}))
-        with pytest.raises(
-            FormatError, match=f"checkpoint format {version}, this program reads 2"
-        ):
+        with pytest.raises(FormatError, match=f"checkpoint format {version}, this program reads 2"):
             checkpoints.last()
     file.write_text('{"format_ver')
     with pytest.raises(FormatError, match=r"progress\.json: damaged"):

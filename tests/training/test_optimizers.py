@@ -66,9 +66,9 @@ def test_the_optimizer_of_proxies_follows_from_what_a_step_compares_with(
     settings = {"selection": {"kind": selection}, "precision": precision}
     proxies = ProxyConfig.model_validate(settings).resolve(10)
     assert StageConfig(name="s").resolve(proxies).proxies_optimizer == expected
-    assert StageConfig(name="s", proxies_optimizer="momentum").resolve(proxies).proxies_optimizer == (
-        "momentum"
-    )
+    assert StageConfig(name="s", proxies_optimizer="momentum").resolve(
+        proxies
+    ).proxies_optimizer == ("momentum")
 
 
 @pytest.mark.parametrize("kind", ["adamw", "momentum", "adagrad"])

@@ -166,7 +166,9 @@ def test_augmentation_differs_by_seed_step_and_place_in_the_batch(model, world, 
     source = pixel_source(model, data, tmp_path)
     assert not torch.equal(source._augmented(3, 0, 0), source._augmented(3, 0, 1))
     one = [inputs.pixels for _, inputs in source.steps(0, 2)]
-    other = [inputs.pixels for _, inputs in pixel_source(model, data, tmp_path, seed=(1,)).steps(0, 2)]
+    other = [
+        inputs.pixels for _, inputs in pixel_source(model, data, tmp_path, seed=(1,)).steps(0, 2)
+    ]
 
     assert not torch.equal(one[0], other[0])
     assert not torch.equal(one[0], one[1])

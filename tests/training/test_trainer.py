@@ -55,7 +55,9 @@ def test_the_loss_falls_and_validation_rises(make_trainer, trains):
     result = trainer.run()
 
     losses = [line["loss"] for line in lines(trainer) if "loss" in line]
-    scores = [x for line in lines(trainer) if (x := line.get("validation_identical_at_1")) is not None]
+    scores = [
+        x for line in lines(trainer) if (x := line.get("validation_identical_at_1")) is not None
+    ]
     assert losses[-1] < 0.6 * losses[0]
     assert result.final_loss == losses[-1]
     assert scores[0] <= 0.5

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +26,7 @@ from oclear.commands.shared.runs import (
     run_folder,
 )
 from oclear.config import write_run_record
-from oclear.errors import FormatError
+from oclear.errors import FormatError, InputError
 from oclear.governance import read_samples
 from oclear.model import ModelConfig, TwoTowerModel
 from oclear.progress import Reporter
@@ -40,7 +42,9 @@ from oclear.tables import (
     write_table,
 )
 from oclear.training import TrainConfig, Trainer, TrainingData, ValidationSet
+from oclear.training.memory import choose, estimate_memory
 from oclear.training.ranks import Ranks, joined_ranks
+from oclear.training.room import room_for_a_process
 from oclear.training.samples import build_samples
 
 
@@ -148,17 +152,20 @@ def _train(
         sample_set.class_pairs(_links(samples)),
     )
     if overwrite and not goes_on and out.is_dir() and ranks.is_main:
+        with _locked(out):
+            pass
         with atomic_folder(out, overwrite=True):
             pass
     with _shared_run_folder(out, ranks) as folder:
         if ranks.is_main:
             inputs = {"samples": samples, "items": items, "queries": queries, "from": start}
             write_run_record(folder, "train", config, inputs)
+        training = _settled(config.training, model, sample_set.num_classes, folder, ranks, reporter)
         trainer = Trainer(
             model,
             data,
             validation,
-            config.training,
+            training,
             folder,
             reporter,
             new_heads=start is None,
@@ -190,11 +197,34 @@ def _train(
     return CommandResult(data_out, view)
 
 
+def _settled(
+    config: TrainConfig,
+    model: TwoTowerModel,
+    classes: int,
+    folder: Path,
+    ranks: Ranks,
+    reporter: Reporter,
+) -> TrainConfig:
+    """The curriculum as it fits into memory. A run that goes on keeps to what it began with, wherever it goes on."""
+    file = folder / "settled.json"
+    if file.is_file():
+        begun_with = TrainConfig.model_validate_json(file.read_text())
+        config = begun_with.model_copy(update={"automatic": False})
+    room = min(ranks.gather(room_for_a_process(model.device)))
+    settled, reason = choose(estimate_memory(config, model, classes, ranks.count), room)
+    reporter.say(f"memory: {reason}")
+    if ranks.is_main:
+        part = file.with_suffix(".part")
+        part.write_text(settled.model_dump_json(indent=2) + "\n")
+        part.replace(file)
+    return settled
+
+
 @contextmanager
 def _shared_run_folder(out: Path, ranks: Ranks) -> Iterator[Path]:
     """The folder that all ranks work in, made and tidied up by rank 0."""
     if ranks.is_main:
-        with run_folder(out, lambda: _has_learned(out)) as folder:
+        with run_folder(out, lambda: _has_learned(out)) as folder, _locked(folder):
             ranks.wait()
             yield folder
             ranks.wait()
@@ -202,6 +232,28 @@ def _shared_run_folder(out: Path, ranks: Ranks) -> Iterator[Path]:
         ranks.wait()
         yield out
         ranks.wait()
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keeps a second training out of a folder: one that is thought dead may still be writing.
+
+    Raises:
+        InputError: Another process is at work here.
+    """
+    handle = os.open(
+        folder, os.O_RDONLY
+    )  # the folder itself, so that there is no file to leave behind
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(
+                f"{folder}: another process is training here", "Wait for it, or end it first."
+            ) from error
+        yield
+    finally:
+        os.close(handle)
 
 
 def _has_learned(out: Path) -> bool:

@@ -100,7 +100,12 @@ def write_text_features(
     if ranks.is_main:
         place.mkdir(parents=True, exist_ok=True)
         # The file is sparse: what lies behind a text's end takes no room on disk.
-        _create(place / "tokens.npy", np.float16, (len(texts), model.config.max_tokens, width), sparse=True)
+        _create(
+            place / "tokens.npy",
+            np.float16,
+            (len(texts), model.config.max_tokens, width),
+            sparse=True,
+        )
         _create(place / "lengths.npy", np.int64, (len(texts),))
     ranks.wait()
     tokens = np.load(place / "tokens.npy", mmap_mode="r+")
@@ -125,7 +130,9 @@ def _features(
 ) -> dict[str, torch.Tensor]:
     image = model.image_features(pixels.to(model.device))
     if pictures.side == "query":
-        return {"features": model.embed_query(image.pooled) if level == "embedding" else image.pooled}
+        return {
+            "features": model.embed_query(image.pooled) if level == "embedding" else image.pooled
+        }
     if level == "spatial":
         return {"features": image.pooled, "spatial": image.spatial}
     text = None
@@ -178,9 +185,7 @@ def _create(
     part.replace(path)
 
 
-def _mark(
-    done: NDArray[np.bool_], batches: list[int], arrays: list[NDArray[np.generic]]
-) -> None:
+def _mark(done: NDArray[np.bool_], batches: list[int], arrays: list[NDArray[np.generic]]) -> None:
     """Notes batches as done, only after what they hold is on disk."""
     for array in arrays:
         array.flush()  # type: ignore[attr-defined]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed.checkpoint as dcp
+from torch.distributed.checkpoint.api import CheckpointException
 
 from oclear.errors import FormatError, OclearError
 from oclear.training.dcp_files import read_metadata, read_tensors, write_tensors
@@ -84,7 +84,7 @@ class Saved:
         """
         try:
             read_tensors(self.place, tensors)
-        except dcp.api.CheckpointException as error:
+        except CheckpointException as error:
             raise FormatError(
                 f"{self.place}: the checkpoint is damaged or of another model ({_reason(error)})",
                 "Start again with --overwrite.",
@@ -133,7 +133,7 @@ class Checkpoints:
             if self.ranks.is_main:
                 description = {"format_version": FORMAT_VERSION, **asdict(progress)}
                 _write_through(temporary / "progress.json", json.dumps(description))
-        except (dcp.api.CheckpointException, OSError) as error:
+        except (CheckpointException, OSError) as error:
             if self.ranks.is_main:
                 shutil.rmtree(temporary, ignore_errors=True)  # a full disk needs the room
             raise OclearError(
@@ -189,7 +189,7 @@ class Checkpoints:
 
 def _reason(error: BaseException) -> str:
     """What a rank stumbled over, in a few words."""
-    if isinstance(error, dcp.api.CheckpointException) and error.failures:
+    if isinstance(error, CheckpointException) and error.failures:
         rank, (cause, _) = next(iter(error.failures.items()))
         if isinstance(cause, KeyboardInterrupt):
             raise cause

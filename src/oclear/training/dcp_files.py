@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed.checkpoint as dcp
-from torch.distributed.checkpoint.metadata import Metadata, StorageMeta
+from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
+from torch.distributed.checkpoint.metadata import Metadata, StorageMeta, TensorStorageMetadata
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
 
 from oclear.errors import FormatError
 
@@ -37,13 +39,13 @@ def write_tensors(folder: Path, tensors: Mapping[str, torch.Tensor]) -> None:
     Collective. A failure of one rank is raised on all, as a ``CheckpointException``.
     """
     with _without_warnings():
-        dcp.save(dict(tensors), storage_writer=dcp.FileSystemWriter(folder))
+        save(dict(tensors), storage_writer=FileSystemWriter(folder))
 
 
 def read_tensors(folder: Path, tensors: Mapping[str, torch.Tensor]) -> None:
     """Reads tensors in place. Collective; raises like :func:`write_tensors`."""
     with _without_warnings():
-        dcp.load(dict(tensors), storage_reader=_SafeReader(folder))
+        load(dict(tensors), storage_reader=_SafeReader(folder))
 
 
 def read_metadata(folder: Path) -> dict[str, tuple[torch.Size, torch.dtype]]:
@@ -58,10 +60,14 @@ def read_metadata(folder: Path) -> dict[str, tuple[torch.Size, torch.dtype]]:
         raise FormatError(
             f"{folder / '.metadata'}: damaged ({str(error)[:80]})", "Start again with --overwrite."
         ) from error
-    return {name: (layout.size, layout.properties.dtype) for name, layout in found.items()}
+    return {
+        name: (layout.size, layout.properties.dtype)
+        for name, layout in found.items()
+        if isinstance(layout, TensorStorageMetadata)
+    }
 
 
-class _SafeReader(dcp.FileSystemReader):
+class _SafeReader(FileSystemReader):
     """Reads tensors only. DCP itself would run whatever code a forged checkpoint holds."""
 
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:

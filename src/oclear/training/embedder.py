@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 import torch.nn.functional as F
@@ -41,8 +41,12 @@ class Inputs:
 
     def to(self, device: torch.device) -> Inputs:
         """The same on a device."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Inputs(**{k: v if v is None else v.to(device) for k, v in values.items()})
+        moved = {
+            field.name: tensor.to(device)
+            for field in fields(self)
+            if (tensor := getattr(self, field.name)) is not None
+        }
+        return replace(self, **moved)
 
     @property
     def text(self) -> TextFeatures | None:

@@ -112,19 +112,20 @@ def _blank(model: TwoTowerModel, level: Level | None, queries: int, documents: i
         tokens = torch.zeros(documents, length, model.text_encoder.width, device=device)
         mask = torch.ones(documents, length, dtype=torch.bool, device=device)
     if level is None:
-        pixels = torch.zeros(
-            queries + documents, 3, size, size, dtype=torch.uint8, device=device
-        )
+        pixels = torch.zeros(queries + documents, 3, size, size, dtype=torch.uint8, device=device)
         return Inputs(is_document, pixels, tokens=tokens, mask=mask)
     of_query = feature_shapes(model, "query", level)["features"]
     of_document = feature_shapes(model, "document", level)
-    half = {"dtype": torch.float16, "device": device}
+
+    def half(count: int, shape: tuple[int, ...]) -> torch.Tensor:
+        return torch.zeros(count, *shape, dtype=torch.float16, device=device)
+
     spatial = of_document.get("spatial")
     return Inputs(
         is_document,
-        queries=torch.zeros(queries, *of_query, **half),
-        documents=torch.zeros(documents, *of_document["features"], **half),
-        spatial=None if spatial is None else torch.zeros(documents, *spatial, **half),
+        queries=half(queries, of_query),
+        documents=half(documents, of_document["features"]),
+        spatial=None if spatial is None else half(documents, spatial),
         tokens=tokens,
         mask=mask,
     )

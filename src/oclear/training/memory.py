@@ -26,7 +26,9 @@ _WHAT_TO_TURN = {
     "proxies: step": "Lower batch_size or selection.budget, or take more ranks.",
     "proxies: graph": "Take selection.kind=uniform, fewer selection.neighbours, or more ranks.",
 }
-_MORE_RANKS = "Take more ranks (torchrun), proxies.precision=bf16, or a smaller model.embedding_dim."
+_MORE_RANKS = (
+    "Take more ranks (torchrun), proxies.precision=bf16, or a smaller model.embedding_dim."
+)
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Estimate:
         return sum(self.parts.values())
 
 
-def estimate(
+def estimate_memory(
     config: TrainConfig, model: TwoTowerModel, num_classes: int, ranks: int
 ) -> list[Estimate]:
     """What the configuration needs, and what the choices need that may take its place, in the order of preference.
@@ -62,9 +64,11 @@ def estimate(
         num_classes: Of all ranks.
         ranks: How many share batch and classes.
     """
-    batch = {stage: -(-stage.batch_size // ranks) for stage in config.stages}
-    of_model = [model_memory(model, stage, batch[stage]) for stage in config.stages]
-    process, encoding = process_memory(model), encoding_memory(model)
+    process = process_memory(model)  # before the trials, whose memory stays with the process
+    encoding = encoding_memory(model)
+    of_model = [
+        model_memory(model, stage, -(-stage.batch_size // ranks)) for stage in config.stages
+    ]
     found = []
     for choice in _choices(config, num_classes):
         settled = choice.resolve(num_classes)
@@ -88,7 +92,7 @@ def choose(found: list[Estimate], room: int) -> tuple[TrainConfig, str]:
     """The first choice that fits, and the reason in one line.
 
     Args:
-        found: By :func:`estimate`.
+        found: By :func:`estimate_memory`.
         room: Bytes that a process may have in all.
 
     Raises:

@@ -34,7 +34,7 @@ class Optimizers:
     ) -> None:
         self._warmup = stage.warmup
         self._proxies = proxies
-        self._names: dict[torch.nn.Parameter, str] = {proxies.weight: _PROXIES}
+        self._names: dict[torch.Tensor, str] = {proxies.weight: _PROXIES}
         learning = learning_parameters(model, stage.trains)
         for parameter in model.parameters():
             parameter.requires_grad_(False)
@@ -110,24 +110,30 @@ class Optimizers:
             read: Fills tensors by these names.
         """
         parameters = {name: parameter for parameter, name in self._names.items()}
+        owners = {p: o for o in self._all for group in o.param_groups for p in group["params"]}
         wanted: dict[str, torch.Tensor] = {}
         for name, (shape, kind) in layouts.items():
-            parameter = parameters[name.rsplit("/", 1)[0]]
-            if parameter is self._proxies.weight and shape:
-                shape = torch.Size([len(self._proxies.classes), *shape[1:]])
-            if shape == parameter.shape:  # laid out in memory as the parameter is: kernels go through both alike
-                wanted[name] = torch.empty_like(parameter, dtype=kind)
-            else:  # whole numbers count steps, and stay where no kernel reads them
-                device = parameter.device if kind.is_floating_point else "cpu"
-                wanted[name] = torch.empty(shape, dtype=kind, device=device)
-        read({n: self._by_rows(parameters[n.rsplit("/", 1)[0]], t) for n, t in wanted.items()})
-        owners = {p: o for o in self._all for group in o.param_groups for p in group["params"]}
-        for name, tensor in wanted.items():
-            parameter_name, key = name.rsplit("/", 1)
+            parameter_name, _, key = name.rpartition("/")
             parameter = parameters[parameter_name]
+            tensor = self._room_for(parameter, shape, kind)
             owners[parameter].state[parameter][key] = tensor
+            wanted[name] = self._by_rows(parameter, tensor)
+        read(wanted)
 
-    def _by_rows(self, parameter: torch.nn.Parameter, tensor: torch.Tensor) -> torch.Tensor:
+    def _room_for(
+        self, parameter: torch.Tensor, shape: torch.Size, kind: torch.dtype
+    ) -> torch.Tensor:
+        """An empty tensor for what is remembered of a parameter, given its shape over all ranks."""
+        if parameter is self._proxies.weight and shape:
+            shape = torch.Size([len(self._proxies.classes), *shape[1:]])
+        if shape == parameter.shape:
+            # Laid out in memory as the parameter is: a kernel goes through both side by side.
+            return torch.empty_like(parameter, dtype=kind, requires_grad=False)
+        # Whole numbers count steps, and stay where no kernel reads them.
+        device = parameter.device if kind.is_floating_point else "cpu"
+        return torch.empty(shape, dtype=kind, device=device)
+
+    def _by_rows(self, parameter: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
         if parameter is self._proxies.weight and tensor.dim():
             return RowShard(tensor, self._proxies.classes.start, self._proxies.num_classes)
         return tensor

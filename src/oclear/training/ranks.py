@@ -13,6 +13,8 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
 
 from oclear.errors import OclearError, StoppedByOtherRankError
 from oclear.runtime import take_the_word
@@ -96,8 +98,8 @@ def joined_ranks() -> Iterator[Ranks]:
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    store, rank, count = next(dist.rendezvous("env://"))
-    group_store = dist.PrefixStore("oclear/group", store)
+    store, rank, count = next(rendezvous("env://"))
+    group_store = PrefixStore("oclear/group", store)
     dist.init_process_group(store=group_store, rank=rank, world_size=count, timeout=_TIMEOUT)
     try:
         yield Ranks(rank, count)
@@ -117,9 +119,9 @@ def joined_ranks() -> Iterator[Ranks]:
     dist.destroy_process_group()
 
 
-def _is_first_failure(store: dist.Store) -> bool:
+def _is_first_failure(store: Store) -> bool:
     try:
-        return store.add(_FAILURES, 1) == 1
+        return bool(store.add(_FAILURES, 1) == 1)
     except RuntimeError:  # the store has gone with the process that kept it
         return False
 

@@ -13,7 +13,7 @@ import torch.distributed as dist
 from oclear.errors import InputError
 from oclear.model import TwoTowerModel
 from oclear.progress import Reporter
-from oclear.proxies import ProxyClassifier, ProxyState
+from oclear.proxies import ProxyClassifier, ProxyState, SelectionConfig
 from oclear.training.checkpoint import Checkpoints, Progress, Saved
 from oclear.training.data import TrainingData
 from oclear.training.embedder import Inputs
@@ -175,8 +175,11 @@ class Trainer:
             self.opener.start_heads(CACHED_LEVEL[stage.trains])
             self.ranks.share_weights(self.model)
         if self.progress.step == 0:
-            self.proxies.set_selection(stage.selection)
+            self.proxies.set_selection(self._selection(stage))
         return self.opener.open(stage, self.progress.stage)
+
+    def _selection(self, stage: StageConfig) -> SelectionConfig:
+        return stage.selection or self.config.proxies.selection
 
     def _start_proxies(self, learner: Learner) -> None:
         if learner.stage.proxies_start == "class_means":
@@ -252,7 +255,7 @@ class Trainer:
         self.progress = saved.progress
         # Between two stages, the graph that was saved is of the one before.
         in_force = self.config.stages[max(0, self.progress.stage - (self.progress.step == 0))]
-        self.proxies.set_selection(in_force.selection)
+        self.proxies.set_selection(self._selection(in_force))
         state = self.proxies.empty_state(self.progress.proxies)
         saved.read(self._weights() | self._proxy_tensors(state))
         self.proxies.import_state(state)

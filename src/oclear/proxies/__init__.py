@@ -3,12 +3,14 @@
 from oclear.proxies.classifier import ProxyClassifier, ProxyOutput
 from oclear.proxies.config import ProxyConfig, SelectionConfig
 from oclear.proxies.margins import arcface, cosface
+from oclear.proxies.memory import ProxyMemory, proxy_memory
 from oclear.proxies.optimizer import RowAdagrad, RowMomentum
 from oclear.proxies.state import ProxyState
 
 __all__ = [
     "ProxyClassifier",
     "ProxyConfig",
+    "ProxyMemory",
     "ProxyOutput",
     "ProxyState",
     "RowAdagrad",
@@ -16,4 +18,5 @@ __all__ = [
     "SelectionConfig",
     "arcface",
     "cosface",
+    "proxy_memory",
 ]

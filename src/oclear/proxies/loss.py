@@ -175,13 +175,19 @@ def _positives(places: torch.Tensor) -> _Positives:
     return _Positives(sample, label, places[sample, label])
 
 
+def samples_at_once(samples: int, columns: int, on_gpu: bool) -> int:
+    """Samples of a block, so that blocks are even and their logits bounded; at least a few dozen all the same."""
+    most = _GPU_LOGITS if on_gpu else _CPU_LOGITS
+    blocks = max(1, -(-samples * columns // most))
+    return max(_LEAST_SAMPLES, -(-samples // blocks))
+
+
 def _blocks(
     targets: Targets, columns: int, device: torch.device
 ) -> Iterator[tuple[slice, torch.Tensor]]:
     """Blocks of samples, and what is left out of each: samples from its first one on, and places."""
     samples = len(targets.places)
-    most = _CPU_LOGITS if device.type == "cpu" else _GPU_LOGITS
-    size = max(_LEAST_SAMPLES, -(-samples // -(-max(samples * columns, 1) // most)))
+    size = samples_at_once(samples, columns, on_gpu=device.type != "cpu")
     for start in range(0, samples, size):
         left_out = targets.left_out
         if samples > size and left_out.shape[1]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from oclear.proxies.graph.kmeans import assign, spherical_kmeans
@@ -11,6 +13,16 @@ from oclear.proxies.unit import unit
 
 # Lists for the square root of the rows; rows to learn a centre from; mean lists that a search looks through.
 _LISTS, _SAMPLE, _PROBES = 4, 32, 16
+
+
+def lists_for(rows: int) -> int:
+    """How many lists so many rows are put into.
+
+    Example:
+        >>> lists_for(1_000_000)
+        4000
+    """
+    return max(1, min(rows, round(_LISTS * math.sqrt(rows))))
 
 
 class InvertedLists:
@@ -28,7 +40,7 @@ class InvertedLists:
 
     def __init__(self, weight: torch.Tensor, block: int) -> None:
         self.weight, self.block = weight, block
-        self.num_lists = max(1, min(len(weight), round(_LISTS * len(weight) ** 0.5)))
+        self.num_lists = lists_for(len(weight))
         self.compared = min(len(weight), -(-_PROBES * len(weight) // self.num_lists))
         self.centres = weight.new_zeros(self.num_lists, weight.shape[1])
         self.sums = torch.zeros_like(self.centres, dtype=torch.float32)
@@ -60,7 +72,7 @@ class InvertedLists:
         """See :meth:`Search.nearest`."""
         likeness = queries @ self.centres.T
         homes = likeness.argmax(dim=1)
-        # First the lists that most of the rows are at home in, then those nearest on average, which is less than a vote.
+        # First the lists that most rows are at home in, then those nearest on average, which is less than a vote.
         votes = torch.bincount(homes, minlength=self.num_lists) + likeness.mean(dim=0).float()
         rows = self._rows_in(votes.topk(min(_PROBES, self.num_lists)).indices)
         products = queries @ unit(self.weight.index_select(0, rows)).T

@@ -18,6 +18,13 @@ _CPU_BLOCK, _GPU_BLOCK = 512, 4096
 _CPU_EXACT, _GPU_EXACT = 100_000, 1_000_000
 
 
+def is_exact(num_classes: int, exact_up_to: int | None, on_gpu: bool) -> bool:
+    """Whether all are compared with all; up to so many classes by default: 100,000 on a CPU, 1,000,000 on a GPU."""
+    if exact_up_to is None:
+        exact_up_to = _GPU_EXACT if on_gpu else _CPU_EXACT
+    return num_classes <= exact_up_to
+
+
 class NeighbourGraph:
     """K nearest classes by cosine for each class of this rank, among those of all ranks.
 
@@ -42,7 +49,7 @@ class NeighbourGraph:
         weight: The rows of this rank, (rows, dim), of which there are at least two on all ranks together.
         k: Neighbours of a class; less where there are fewer other classes.
         twin_similarity: Cosine past which a neighbour is a twin; None for no twins.
-        exact_up_to: Classes up to which all are compared with all; None: 100,000 on a CPU, 1,000,000 on a GPU.
+        exact_up_to: See :func:`is_exact`.
         seed: Of the first centres of the lists and of samples.
     """
 
@@ -61,18 +68,16 @@ class NeighbourGraph:
         self.twin_similarity = twin_similarity
         on_cpu = weight.device.type == "cpu"
         self._block = _CPU_BLOCK if on_cpu else _GPU_BLOCK
-        if exact_up_to is None:
-            exact_up_to = _CPU_EXACT if on_cpu else _GPU_EXACT
         self.neighbours = torch.zeros(len(weight), self.k, dtype=torch.int32, device=weight.device)
         self.twins = torch.zeros(len(weight), dtype=torch.uint8, device=weight.device)
         self.blocks = self.rounds = self.cursor = 0
         self.comparisons = 0.0
         self.seconds = 0.0
         self.search: Search
-        if shards.num_classes > exact_up_to and len(weight):
-            self.search = InvertedLists(self.weight, self._block)
-        else:
+        if is_exact(shards.num_classes, exact_up_to, on_gpu=not on_cpu) or not len(weight):
             self.search = ExactSearch(self.weight, self._block)
+        else:
+            self.search = InvertedLists(self.weight, self._block)
 
     def build(self) -> None:
         """Searches for all rows."""

@@ -102,7 +102,8 @@ class RowMomentum(RowOptimizer):
 
     Example:
         >>> weight = torch.nn.Parameter(torch.zeros(3, 2))
-        >>> weight.grad = torch.sparse_coo_tensor([[1]], [[1.0, 2.0]], (3, 2)).coalesce()
+        >>> rows, values = torch.tensor([[1]]), torch.tensor([[1.0, 2.0]])
+        >>> weight.grad = torch.sparse_coo_tensor(rows, values, (3, 2), check_invariants=True)
         >>> RowMomentum([weight], lr=0.5).step()
         >>> weight.tolist()
         [[0.0, 0.0], [-0.5, -1.0], [0.0, 0.0]]

@@ -101,8 +101,8 @@ class ModelMismatchError(OclearError):
 class StoppedByOtherRankError(OclearError):
     """Another process of the same run failed first and says why; this one ends without a word."""
 
-    def __init__(self) -> None:
-        super().__init__("another process of this run failed")
+    def __init__(self, message: str = "another process of this run failed") -> None:
+        super().__init__(message)
 
 
 class MissingExtraError(OclearError):

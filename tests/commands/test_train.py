@@ -411,7 +411,9 @@ def test_two_trainings_do_not_write_into_one_folder(oclear, demo, tmp_path):
     oclear(*command(demo, out, "--overwrite", "training.stages.1.max_steps=1")).json  # noqa: B018
 
 
-def test_a_checkpoint_of_an_older_version_is_refused_with_the_reason(oclear, demo, unbroken, tmp_path):
+def test_a_checkpoint_of_an_older_version_is_refused_with_the_reason(
+    oclear, demo, unbroken, tmp_path
+):
     out = Path(shutil.copytree(unbroken[0], tmp_path / "out"))
     file = out / "checkpoints" / "last" / "progress.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "format_version": 1}))

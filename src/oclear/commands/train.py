@@ -142,7 +142,7 @@ def _train(
         TwoTowerModel.from_encoders(config.model)
         if start is None
         else TwoTowerModel.from_pretrained(start)
-    )
+    ).eval()
     names = model.text_columns_of(item_table.table.column_names)
     data = TrainingData(
         sample_set,

@@ -39,24 +39,25 @@ def model_memory(model: TwoTowerModel, stage: StageConfig, batch: int) -> dict[s
 
 @torch.inference_mode()
 def encoding_memory(model: TwoTowerModel) -> int:
-    """Bytes that encoding a batch of pictures takes beside the model: input and output of its largest layer."""
-    largest = 0
+    """Bytes that encoding a batch of pictures takes beside the model: pixels, and the largest layer's input and output."""
+    size = model.preprocessing.size
+    blank = torch.zeros(1, 3, size, size, dtype=torch.uint8, device=model.device)
+    pixels = 4 * blank.numel()  # as numbers; they stay until the encoder is through
+    largest = pixels  # and there are two of them while they are normalised
 
     def watch(_: torch.nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         nonlocal largest
         tensors = [t for t in (*inputs, output) if isinstance(t, torch.Tensor)]
-        largest = max(largest, sum(_size(tensor) for tensor in tensors))
+        largest = max(largest, sum(_size(t) for t in tensors if t.shape != blank.shape))
 
     layers = [m for m in model.image_encoder.modules() if not list(m.children())]
     watching = [layer.register_forward_hook(watch) for layer in layers]
     try:
-        size = model.preprocessing.size
-        blank = torch.zeros(1, 3, size, size, dtype=torch.uint8, device=model.device)
         model.image_features(blank)
     finally:
         for watch_ in watching:
             watch_.remove()
-    return BATCH_SIZE * largest
+    return BATCH_SIZE * (_size(blank) + pixels + largest)
 
 
 def _activations(

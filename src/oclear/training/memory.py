@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 from oclear.errors import InputError
@@ -19,7 +19,6 @@ _USABLE = 0.9  # of the room: an allocator keeps more than it gives
 
 Kind = Literal["all", "knn", "uniform"]
 
-_OF_A_STEP = ("proxies: step", "proxies: gradient")
 _WHAT_TO_TURN = {
     "activations": "Lower batch_size or model.image_size, or take more ranks.",
     "encoding": "Lower model.image_size.",
@@ -73,13 +72,12 @@ def estimate_memory(
     for choice in _choices(config, num_classes):
         settled = choice.resolve(num_classes)
         needs = [
-            _stage_memory(settled.proxies, stage, model.config.embedding_dim, num_classes, ranks)
-            | part
+            _of_proxies(settled.proxies, stage, model, num_classes, ranks) | part
             for stage, part in zip(settled.stages, of_model, strict=True)
         ]
         for need in needs:
             # Features are computed before the steps of a stage are taken: the larger of the two counts.
-            steps = need["activations"] + sum(need[name] for name in need if name in _OF_A_STEP)
+            steps = need["activations"] + need["proxies: step"]
             need |= {"encoding": max(0, encoding - steps), "process": process}
         totals = [sum(need.values()) for need in needs]
         largest = totals.index(max(totals))
@@ -124,20 +122,21 @@ def gigabytes(size: float) -> str:
     return f"{size / 1e9:,.1f}" if size >= 1e9 else f"{size / 1e9:.2g}"
 
 
-def _stage_memory(
-    proxies: ProxyConfig, stage: StageConfig, dim: int, num_classes: int, ranks: int
+def _of_proxies(
+    proxies: ProxyConfig, stage: StageConfig, model: TwoTowerModel, num_classes: int, ranks: int
 ) -> dict[str, int]:
     assert stage.selection is not None
     assert stage.proxies_optimizer != "auto"
     found = proxy_memory(
         num_classes,
-        dim,
+        model.config.embedding_dim,
         proxies.model_copy(update={"selection": stage.selection}),
         batch=stage.batch_size,
         ranks=ranks,
         optimizer=stage.proxies_optimizer,
+        on_gpu=model.device.type == "cuda",
     )
-    return {f"proxies: {name}": size for name, size in found.items()}
+    return {f"proxies: {name}": size for name, size in asdict(found).items()}
 
 
 def _choices(config: TrainConfig, num_classes: int) -> Iterator[TrainConfig]:

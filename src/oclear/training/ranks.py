@@ -91,17 +91,23 @@ def joined_ranks() -> Iterator[Ranks]:
     :class:`StoppedByOtherRankError`, which is printed by nobody.
 
     Raises:
-        OclearError: Another rank was killed, or the connection to it is lost.
+        OclearError: Another rank cannot be reached, was killed, or the connection to it is lost.
     """
     if "LOCAL_RANK" not in os.environ:
         yield Ranks()
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    store, rank, count = next(rendezvous("env://"))
-    group_store = PrefixStore("oclear/group", store)
-    dist.init_process_group(store=group_store, rank=rank, world_size=count, timeout=_TIMEOUT)
     try:
+        store, rank, count = next(rendezvous("env://"))
+    except (ValueError, dist.DistError) as error:
+        raise OclearError(
+            f"the other ranks cannot be reached ({str(error).splitlines()[0][:80]})",
+            "Start all of them with torchrun, see docs/training.md; or unset LOCAL_RANK to train alone.",
+        ) from error
+    try:
+        group_store = PrefixStore("oclear/group", store)
+        dist.init_process_group(store=group_store, rank=rank, world_size=count, timeout=_TIMEOUT)
         yield Ranks(rank, count)
     except BaseException as error:
         # No goodbye to the group here: its connections break when this process ends, after its message is out.

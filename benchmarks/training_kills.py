@@ -1,7 +1,8 @@
 """What kills cost: trainings shot down at random moments and taken up again, against one that nobody touched.
 
-Each kill is a SIGKILL, at a moment drawn evenly over the time that a whole training takes. Data, curriculum and encoder are small, so that it is mostly starts and stops; proxies learn by KNN softmax, and the
-neighbour graph is refreshed in every step. A checkpoint is saved in every step, unless told otherwise.
+Each kill is a SIGKILL, at a moment drawn evenly over the time that a whole training takes. Data, curriculum and encoder
+are small, so that it is mostly starts and stops; proxies learn by KNN softmax, and the neighbour graph is refreshed in
+every step. A checkpoint is saved in every step, unless told otherwise.
 
     python benchmarks/training_kills.py [--kills 20] [--minutes 0] [--seed 0] [--work DIR] [--quick] [--json]
 """

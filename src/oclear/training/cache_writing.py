@@ -170,7 +170,7 @@ def _create(
     if path.is_file():
         return
     part = path.with_suffix(".part")
-    np.lib.format.open_memmap(part, "w+", kind, shape).flush()  # type: ignore[attr-defined]
+    np.lib.format.open_memmap(part, "w+", kind, shape).flush()
     if not sparse and hasattr(os, "posix_fallocate"):
         size = part.stat().st_size
         try:

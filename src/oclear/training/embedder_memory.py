@@ -39,7 +39,7 @@ def model_memory(model: TwoTowerModel, stage: StageConfig, batch: int) -> dict[s
 
 @torch.inference_mode()
 def encoding_memory(model: TwoTowerModel) -> int:
-    """Bytes that encoding a batch of pictures takes beside the model: pixels, and the largest layer's input and output."""
+    """Bytes that encoding a batch of pictures takes beside the model: pixels, and its largest layer."""
     size = model.preprocessing.size
     blank = torch.zeros(1, 3, size, size, dtype=torch.uint8, device=model.device)
     pixels = 4 * blank.numel()  # as numbers; they stay until the encoder is through

@@ -19,6 +19,7 @@ _USABLE = 0.9  # of the room: an allocator keeps more than it gives
 
 Kind = Literal["all", "knn", "uniform"]
 
+_ROWS_AT_THE_START = 65_536
 _WHAT_TO_TURN = {
     "activations": "Lower batch_size or model.image_size, or take more ranks.",
     "encoding": "Lower model.image_size.",
@@ -136,7 +137,11 @@ def _of_proxies(
         optimizer=stage.proxies_optimizer,
         on_gpu=model.device.type == "cuda",
     )
-    return {f"proxies: {name}": size for name, size in asdict(found).items()}
+    # Before the first step, directions are drawn in fp32, a block of rows at a time: the larger of the two counts.
+    rows = min(-(-num_classes // ranks), _ROWS_AT_THE_START)
+    start = 2 * 4 * rows * model.config.embedding_dim
+    parts = {**asdict(found), "start": max(0, start + found.weight - found.total)}
+    return {f"proxies: {name}": size for name, size in parts.items()}
 
 
 def _choices(config: TrainConfig, num_classes: int) -> Iterator[TrainConfig]:

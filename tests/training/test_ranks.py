@@ -203,7 +203,7 @@ def test_a_checkpoint_goes_on_on_any_number_of_ranks(
     if saved_on == loaded_on:
         assert found["losses"] == {n: x for n, x in expected.items() if n > stop_at}, "to the bit"
     else:
-        # Later steps may compare with other classes: on another number of ranks the graph is refreshed in another order.
+        # Later steps may compare with other classes: the graph is refreshed in another order then.
         first = stop_at + 1
         assert found["losses"][first] == pytest.approx(expected[first], rel=1e-4)
         assert all(np.isfinite(loss) for loss in found["losses"].values())

@@ -1,6 +1,6 @@
 """What a training step costs, against the number of classes: full softmax, a uniform sample, and KNN softmax.
 
-A step is forward, backward (embeddings and proxies) and the optimiser's update; batch 512, 256 dimensions, fp32 and bf16.
+A step is forward, backward (embeddings and proxies) and the update; batch 512, 256 dimensions, in fp32 and in bf16.
 Proxies are made up and lie in clusters of 32. Each arm runs in a process of its own, one after the other:
 
 - ``full``: plain PyTorch, ``F.normalize``, a matrix product, ``F.cross_entropy`` in fp32, SGD without momentum (the

@@ -9,7 +9,8 @@ import torch
 from oclear.proxies.unit import unit
 
 _ROUNDS = 4
-_SCORES = 2**24
+# Scores held at once.
+_CPU_SCORES, _GPU_SCORES = 2**24, 2**28
 
 
 def spherical_kmeans(vectors: torch.Tensor, clusters: int, random: torch.Generator) -> torch.Tensor:
@@ -44,7 +45,8 @@ def assign(
         centres: Unit length, (clusters, dim).
     """
     nearest = torch.empty(count, dtype=torch.int64, device=centres.device)
-    size = max(1, _SCORES // len(centres))
+    most = _CPU_SCORES if centres.device.type == "cpu" else _GPU_SCORES
+    size = max(1, most // len(centres))
     for start in range(0, count, size):
         part = slice(start, start + size)
         nearest[part] = (block(part) @ centres.T).argmax(dim=1)

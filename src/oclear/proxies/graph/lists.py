@@ -12,7 +12,7 @@ from oclear.proxies.graph.top import largest
 from oclear.proxies.unit import unit
 
 # Lists for the square root of the rows; rows to learn a centre from; mean lists that a search looks through.
-_LISTS, _SAMPLE, _PROBES = 4, 32, 16
+_LISTS, SAMPLE, _PROBES = 4, 32, 16
 
 
 def lists_for(rows: int) -> int:
@@ -53,7 +53,7 @@ class InvertedLists:
         """Learns centres from a sample and puts each row into the list of the nearest."""
         device, rows = self.weight.device, len(self.weight)
         sample = torch.randint(
-            rows, (min(rows, _SAMPLE * self.num_lists),), generator=random, device=device
+            rows, (min(rows, SAMPLE * self.num_lists),), generator=random, device=device
         )
         if len(sample) == rows:
             sample = torch.arange(rows, device=device)

@@ -19,7 +19,8 @@ it was stopped.
 
     python benchmarks/softmax_parity.py [--quick] [--json] [--work DIR] [--no-sweep]
 
-About half an hour on two cores; ``--quick``, with 5,000 classes of which 4 % are active, a minute.
+Not run at full size yet; by the time of its steps it takes about half an hour on two cores. ``--quick``, with 5,000
+classes of which 4 % are active, takes a minute.
 """
 
 from __future__ import annotations

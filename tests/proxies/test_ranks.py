@@ -1,6 +1,5 @@
 """Classes spread over two and three processes (gloo) against one process with all of them."""
 
-import multiprocessing
 from pathlib import Path
 
 import pytest
@@ -176,7 +175,6 @@ def work(rank: int, ranks: int, file: str) -> None:
 
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_ranks_do_what_one_process_does(ranks: int, tmp_path: Path) -> None:
-    # The server imports torch once, and every rank of both runs is forked from it.
-    multiprocessing.set_forkserver_preload(["oclear.proxies"])
+    # The server is started once, and every rank of both runs is forked from it.
     arguments = ranks, str(tmp_path / "rendezvous")
     mp.start_processes(work, arguments, nprocs=ranks, start_method="forkserver")  # type: ignore[no-untyped-call]

@@ -210,7 +210,7 @@ class ProxyClassifier(nn.Module):
         """Tensors to load a saved state into, given its plain part; on another number of ranks without the rank's."""
         self._forget_graph()
         if plain["has_graph"]:
-            self.graph = self._new_graph()
+            self.make_graph()
         state = self.export_state()
         same_ranks = plain["ranks"] == self.shards.ranks
         return ProxyState(state.rows, state.rank if same_ranks else {}, plain)
@@ -229,23 +229,22 @@ class ProxyClassifier(nn.Module):
         if not plain["has_graph"]:
             self._forget_graph()
             return
-        self.graph = self.graph or self._new_graph()
-        rows, rank = self.graph.state()
+        graph = self.graph or self.make_graph()
+        rows, rank = graph.state()
         for name, tensor in (*rows.items(), *rank.items()):
             saved = {**state.rows, **state.rank}.get(name)
             if saved is not None:
                 tensor.copy_(saved)
         if plain["ranks"] == self.shards.ranks:
-            self.graph.restore(int(plain["graph_cursor"] or 0), int(plain["graph_rounds"] or 0))
+            graph.restore(int(plain["graph_cursor"] or 0), int(plain["graph_rounds"] or 0))
         else:
-            self.graph.restart()
+            graph.restart()
 
     def _select(self) -> Selection:
         """The selection, made when it is first needed, where the proxies are by then."""
         config = self.config.selection
         if config.kind == "knn" and self.graph is None:
-            self.graph = self._new_graph()
-            self.graph.build()
+            self.make_graph().build()
         if self._selection is None:
             links = Links(self._links, self.weight.device)
             count = config.active_classes(self.num_classes)
@@ -259,9 +258,11 @@ class ProxyClassifier(nn.Module):
                 self._selection = AllClasses(self.shards, links)
         return self._selection
 
-    def _new_graph(self) -> NeighbourGraph:
+    def make_graph(self) -> NeighbourGraph:
+        """A graph of the right size without any neighbours yet. Steps make and build one where there is none."""
         config = self.config.selection
-        return NeighbourGraph(
+        self.graph, self._selection = None, None
+        self.graph = NeighbourGraph(
             self.shards,
             self.weight,
             config.neighbours,
@@ -269,6 +270,7 @@ class ProxyClassifier(nn.Module):
             exact_up_to=config.exact_up_to,
             seed=self.seed,
         )
+        return self.graph
 
     def _forget_graph(self) -> None:
         self.graph, self._selection, self._refresh_rate = None, None, None

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from oclear.proxies.unit import unit
 
-_BLOCK = 65_536
+BLOCK = 65_536
 
 
 @torch.no_grad()
@@ -20,9 +20,9 @@ def random_directions(weight: torch.Tensor, classes: range, num_classes: int, se
         num_classes: Of all ranks.
         seed: Of the directions.
     """
-    for start in range(classes.start // _BLOCK * _BLOCK, classes.stop, _BLOCK):
-        stop = min(start + _BLOCK, num_classes)
-        random = torch.Generator(weight.device).manual_seed(seed + start // _BLOCK)
+    for start in range(classes.start // BLOCK * BLOCK, classes.stop, BLOCK):
+        stop = min(start + BLOCK, num_classes)
+        random = torch.Generator(weight.device).manual_seed(seed + start // BLOCK)
         block = torch.randn(stop - start, weight.shape[1], generator=random, device=weight.device)
         first, last = max(start, classes.start), min(stop, classes.stop)
         own = F.normalize(block[first - start : last - start], dim=1)

@@ -9,7 +9,8 @@ import torch
 from oclear.proxies.unit import unit
 
 _ROUNDS = 4
-_SCORES = 2**24
+# Scores held at once.
+_CPU_SCORES, _GPU_SCORES = 2**24, 2**28
 
 
 def spherical_kmeans(vectors: torch.Tensor, clusters: int, random: torch.Generator) -> torch.Tensor:
@@ -33,6 +34,11 @@ def spherical_kmeans(vectors: torch.Tensor, clusters: int, random: torch.Generat
     return centres
 
 
+def scores_at_once(on_gpu: bool) -> int:
+    """Comparisons of vectors with centres that are held at once."""
+    return _GPU_SCORES if on_gpu else _CPU_SCORES
+
+
 def assign(
     block: Callable[[slice], torch.Tensor], count: int, centres: torch.Tensor
 ) -> torch.Tensor:
@@ -44,7 +50,7 @@ def assign(
         centres: Unit length, (clusters, dim).
     """
     nearest = torch.empty(count, dtype=torch.int64, device=centres.device)
-    size = max(1, _SCORES // len(centres))
+    size = max(1, scores_at_once(on_gpu=centres.device.type != "cpu") // len(centres))
     for start in range(0, count, size):
         part = slice(start, start + size)
         nearest[part] = (block(part) @ centres.T).argmax(dim=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 
 from oclear.proxies.graph.kmeans import assign, spherical_kmeans
 from oclear.proxies.graph.search import Nearest
@@ -12,7 +13,8 @@ from oclear.proxies.graph.top import largest
 from oclear.proxies.unit import unit
 
 # Lists for the square root of the rows; rows to learn a centre from; mean lists that a search looks through.
-_LISTS, _SAMPLE, _PROBES = 4, 32, 16
+_LISTS, SAMPLE, _PROBES = 4, 32, 16
+_MULTIPLE = 64
 
 
 def lists_for(rows: int) -> int:
@@ -53,7 +55,7 @@ class InvertedLists:
         """Learns centres from a sample and puts each row into the list of the nearest."""
         device, rows = self.weight.device, len(self.weight)
         sample = torch.randint(
-            rows, (min(rows, _SAMPLE * self.num_lists),), generator=random, device=device
+            rows, (min(rows, SAMPLE * self.num_lists),), generator=random, device=device
         )
         if len(sample) == rows:
             sample = torch.arange(rows, device=device)
@@ -70,12 +72,16 @@ class InvertedLists:
 
     def nearest(self, queries: torch.Tensor, k: int) -> Nearest:
         """See :meth:`Search.nearest`."""
-        likeness = queries @ self.centres.T
+        # Products in bf16 are compiled and kept for each shape that comes (oneDNN): so few shapes come.
+        asked = len(queries)
+        queries = F.pad(queries, (0, 0, 0, -asked % _MULTIPLE))
+        likeness = (queries @ self.centres.T)[:asked]
         homes = likeness.argmax(dim=1)
         # First the lists that most rows are at home in, then those nearest on average, which is less than a vote.
         votes = torch.bincount(homes, minlength=self.num_lists) + likeness.mean(dim=0).float()
-        rows = self._rows_in(votes.topk(min(_PROBES, self.num_lists)).indices)
-        products = queries @ unit(self.weight.index_select(0, rows)).T
+        # Twice as many lists as have the wanted number of rows on average: cut to it, it is nearly always the same.
+        rows = self._rows_in(votes.topk(min(2 * _PROBES, self.num_lists)).indices)
+        products = (queries @ unit(self.weight.index_select(0, rows)).T)[:asked]
         scores, columns = largest(products, min(k, len(rows)))
         return Nearest(scores, rows[columns], homes)
 

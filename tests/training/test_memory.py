@@ -216,7 +216,7 @@ def learn_proxies(classes: int, dim: int, settings: ProxyConfig, kind: str, batc
         (40_000, 64, {}, "adamw"),
         (80_000, 128, {"selection": KNN}, "adagrad"),
         (80_000, 128, {"selection": {"kind": "uniform", "rate": 0.05}}, "adagrad"),
-        (80_000, 128, {"selection": {"kind": "uniform", "rate": 0.05}}, "momentum"),
+        (80_000, 128, {"selection": KNN, "precision": "bf16"}, "momentum"),
     ],
 )
 def test_proxies_take_what_was_said(tmp_path, classes, batch, settings, optimizer):

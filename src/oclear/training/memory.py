@@ -19,7 +19,6 @@ _USABLE = 0.9  # of the room: an allocator keeps more than it gives
 
 Kind = Literal["all", "knn", "uniform"]
 
-_ROWS_AT_THE_START = 65_536
 _WHAT_TO_TURN = {
     "activations": "Lower batch_size or model.image_size, or take more ranks.",
     "encoding": "Lower model.image_size.",
@@ -137,10 +136,8 @@ def _of_proxies(
         optimizer=stage.proxies_optimizer,
         on_gpu=model.device.type == "cuda",
     )
-    # Before the first step, directions are drawn in fp32, a block of rows at a time: the larger of the two counts.
-    rows = min(-(-num_classes // ranks), _ROWS_AT_THE_START)
-    start = 2 * 4 * rows * model.config.embedding_dim
-    parts = {**asdict(found), "start": max(0, start + found.weight - found.total)}
+    # What the start takes is given back before the steps: only what goes beyond them counts.
+    parts = {**asdict(found), "start": max(0, found.start - found.optimizer - found.step)}
     return {f"proxies: {name}": size for name, size in parts.items()}
 
 

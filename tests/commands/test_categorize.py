@@ -52,6 +52,32 @@ def test_features_made_before_give_the_same_ids(categorize, oclear, shop, tmp_pa
     assert given["samples"] == own["samples"]
 
 
+def test_the_order_of_rows_makes_no_difference_to_any_table(
+    categorize, shop, text_folder, tmp_path, demo
+):
+    """From pictures and texts to IDs: nothing is summed or computed together in the order of a table."""
+    texts = f"model.text_encoder={text_folder}"
+    categorize(shop, "given", texts)
+    rng = np.random.default_rng(3)
+    for path in (shop / "items.parquet", shop / "queries.parquet"):
+        table = pq.read_table(path)
+        pq.write_table(table.take(rng.permutation(table.num_rows)), path)
+    log = pq.read_table(demo.log)
+    pq.write_table(log.take(rng.permutation(log.num_rows)), tmp_path / "log.parquet")
+    categorize(shop, "shuffled", texts, log=tmp_path / "log.parquet")
+
+    tables = sorted(
+        path.relative_to(tmp_path / "given") for path in (tmp_path / "given").rglob("*.parquet")
+    )
+    assert len(tables) > 5
+    for table in tables:
+        one, other = (
+            pq.read_table(tmp_path / name / table, partitioning=None)
+            for name in ("given", "shuffled")
+        )
+        assert one.equals(other), table
+
+
 def test_features_of_other_items_are_refused(categorize, oclear, shop, tmp_path, change):
     oclear(
         "embed", "--model", "mobilenet_v2", "--items", shop, "--out", tmp_path / "features", *MODEL

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
 from oclear.governance.assign import Memberships, assign_queries
+from oclear.governance.assign.queries import believe
 
 SETTINGS = {
     "wrong_click_share": 0.3,
@@ -286,3 +287,15 @@ def test_all_photos_without_picture_or_nothing_clicked_is_no_error(make):
     found = assign_queries(csr_matrix((4, 3)), np.arange(3), looks)
     assert found.left_out[NO_PICTURE] == 4
     assert np.isnan(found.noise_share) and len(found.also) == 0
+
+
+def test_beliefs_in_clicks_are_what_the_share_of_wrong_clicks_comes_from(make):
+    shop = Shop(0.4)
+    looks, shown = make.looks(shop.items, shop.photos), csr_matrix(shop.shown)
+    clicks, group = csr_matrix(shop.clicks), np.arange(PEOPLE)
+    right = believe(clicks, group, looks, shown=shown).in_clicks()
+    assert ((right >= 0) & (right <= 1 + 1e-9)).all()
+    found = assign_queries(clicks, group, looks, shown=shown)
+    assert found.noise_share == pytest.approx(1 - right.mean())
+    is_right = shop.clicks.argmax(axis=1) == shop.shown_thing
+    assert right[is_right].mean() > right[~is_right].mean() + 0.4

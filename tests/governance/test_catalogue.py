@@ -21,8 +21,14 @@ def same_supplier(items, looks):
 def outside(items, looks):
     return make_edges("supplier", np.array([0]), np.array([99]), 0.7, "wrong rows")
 
+def proof(items, looks):
+    return make_edges("identity", np.array([0]), np.array([1]), 1.0, "I say so")
+
 def nothing(items, looks):
     return None
+
+def fails(items, looks):
+    return items.table["no_such_column"]
 """
 
 
@@ -55,6 +61,8 @@ def test_a_kind_of_the_users_own_is_heard_beside_the_others(collect):
         ("my_evidence", "cannot be loaded"),
         ("my_evidence:nothing", "expected Edges"),
         ("my_evidence:outside", "ties rows 0 to 99"),
+        ("my_evidence:proof", "one of oclear's own"),
+        ("my_evidence:fails", "failed with KeyError: .*no_such_column"),
     ],
 )
 def test_what_is_no_evidence_is_refused(collect, name, says):

@@ -138,6 +138,25 @@ def test_learned_likeness_never_breaks_a_rule(learned):
     assert sum(refused.values()) > 0, "there was something to refuse"
 
 
+def test_columns_may_have_any_name(make):
+    """Also those of our own tables and comparisons."""
+
+    def named(*names):
+        shop = learnable(make, 0)
+        table = shop.items.table
+        for name in names:
+            table = table.append_column(name, table["price"])
+        shop.items = type(shop.items)(shop.items.path, table)
+        return run(shop, LEARNING)
+
+    found, wanted = (
+        named("score", "item_a", "pictures", "words"),
+        named("one", "two", "three", "four"),
+    )
+    assert found.samples == wanted.samples
+    assert found.matches.rename_columns(wanted.matches.column_names) == wanted.matches
+
+
 def check_samples(shop, found):
     """No sample lost or doubled, and all counts agree."""
     samples = found.samples.to_pylist()

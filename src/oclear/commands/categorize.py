@@ -31,6 +31,7 @@ from oclear.governance.evidence.keys import (
     key_edges,
     resolve_columns,
 )
+from oclear.governance.evidence.users import load_evidence
 from oclear.governance.report import open_categories, write_page
 from oclear.model import ModelConfig
 from oclear.progress import Reporter
@@ -132,7 +133,7 @@ def categorize(
         )
     if labels == "truth" and truth is not None:
         truth.pairs_for(query_table, item_table)  # refuses true items that are not in the catalogue
-    _check_columns(item_table, config.governance)
+    _check_evidence(item_table, config.governance)
     if features is None:
         item_table.pictures().require_readable()
         if len(query_table):
@@ -206,8 +207,10 @@ def _say_unknown(log: Exposures, reporter: Reporter) -> None:
         reporter.say(f"left out: {count:,} exposures of {what} that are not in the {what} table")
 
 
-def _check_columns(items: Items, config: GovernanceConfig) -> None:
-    """Refuses columns that are missing, or cannot be compared by, before any picture is encoded."""
+def _check_evidence(items: Items, config: GovernanceConfig) -> None:
+    """Refuses what is configured and is not there or cannot be compared by, before any picture is encoded."""
+    for name in config.more_evidence:
+        load_evidence(name)
     block = () if config.block_column is None else (config.block_column,)
     for column in resolve_columns(items, config.identity_columns, KNOWN_KEYS):
         key_edges(items, column)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from oclear.errors import ConfigError
 from oclear.governance.config import GovernanceConfig
 from oclear.governance.evidence import Edges
 from oclear.governance.evidence.image_hash import image_hash_edges
@@ -25,6 +21,7 @@ from oclear.governance.evidence.keys import (
 from oclear.governance.evidence.neighbours import look_edges
 from oclear.governance.evidence.perceptual_hash import perceptual_hash_edges
 from oclear.governance.evidence.titles import title_edges
+from oclear.governance.evidence.users import users_edges
 from oclear.governance.looks import Looks
 from oclear.tables import Items, SkippedImages
 
@@ -93,7 +90,7 @@ def catalogue_evidence(
                 clusters_share=config.clusters_share,
             )
         )
-    hints += [_of_users(name, items, looks) for name in config.more_evidence]
+    hints += [users_edges(name, items, looks) for name in config.more_evidence]
     spoken_for = {*key_columns, *forbid_columns, *text_columns, config.block_column, "item_id"}
     return CatalogueEvidence(
         proofs,
@@ -125,30 +122,3 @@ def _titles(
         most=config.placeholder_items,
         forbidden=forbidden,
     )
-
-
-def _of_users(name: str, items: Items, looks: Looks) -> Edges:
-    """Evidence by a function that is named as ``module:function``, of an installed module or the current folder's."""
-    module, _, function = name.partition(":")
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        found = getattr(import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(
-            f"governance.more_evidence: '{name}' cannot be loaded ({error})",
-            "Name it as module:function; the module must be installed or in the current folder.",
-        ) from error
-    finally:
-        sys.path.pop(0)
-    edges = found(items, looks)
-    if not isinstance(edges, Edges) or not edges.kind.isidentifier():
-        raise ConfigError(
-            f"governance.more_evidence: '{name}' gave {edges!r:.80}, expected Edges whose kind is one plain word",
-            "Make them with oclear.governance.evidence.make_edges.",
-        )
-    if len(edges) and not 0 <= edges.a.min() < edges.b.max() < len(items):
-        raise ConfigError(
-            f"governance.more_evidence: '{name}' ties rows {edges.a.min()} to {edges.b.max()}",
-            f"Rows are those of the items it is given, 0 to {len(items) - 1}.",
-        )
-    return edges

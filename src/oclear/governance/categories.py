@@ -75,17 +75,21 @@ def write_categories(folder: Path, categories: Categories, items: Items) -> None
     (folder / "evidence").mkdir()
     by_kind: dict[str, list[pa.Table]] = {}
     for edges in categories.evidence:
+        # By id, not by row: the order of the catalogue decides nothing.
+        a, b = items.ids[edges.a], items.ids[edges.b]
         table = pa.table(
             {
-                "item_a": pa.array(items.ids[edges.a], pa.string()),
-                "item_b": pa.array(items.ids[edges.b], pa.string()),
+                "item_a": pa.array(np.minimum(a, b), pa.string()),
+                "item_b": pa.array(np.maximum(a, b), pa.string()),
                 "weight": pa.array(edges.weight),
                 "reason": pa.array([edges.reason] * len(edges), pa.string()),
             }
         )
         by_kind.setdefault(edges.kind, []).append(table)
     for kind, tables in by_kind.items():
-        write_table(pa.concat_tables(tables), folder / "evidence" / f"{kind}.parquet")
+        order = [(name, "ascending") for name in ("item_a", "item_b", "reason")]
+        table = pa.concat_tables(tables).sort_by(order)
+        write_table(table, folder / "evidence" / f"{kind}.parquet")
     if categories.matches is not None:
         write_table(categories.matches, folder / "evidence" / "matches.parquet")
     manifest = {

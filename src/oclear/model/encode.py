@@ -89,12 +89,14 @@ def text_batches(
 ) -> Iterator[tuple[NDArray[np.int64], TextFeatures]]:
     """Token features of texts, texts of like length together so that little padding is computed.
 
+    Which texts are computed together does not depend on their order: what stands beside a text changes its last digits.
+
     Yields:
         Row numbers (b,) and their features.
     """
     if model.text_encoder is None:
         return
-    order = np.argsort([len(text) for text in texts], kind="stable")
+    order = np.array(sorted(range(len(texts)), key=lambda i: (len(texts[i]), texts[i])))
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
         tokens = model.text_encoder.tokenize([texts[row] for row in rows])

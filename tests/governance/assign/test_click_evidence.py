@@ -70,3 +70,28 @@ def test_wrong_share_and_listed_share_come_from_the_clearest_photos(wrong):
     assert on_pairs.click_fit(np.eye(groups)[clicked].ravel(), 0.2) > on_pairs.click_fit(
         belief, 0.2
     )
+
+
+def test_what_is_listed_more_often_is_searched_more_often():
+    searched = on_all().behaviour.searched()
+    # Of three photos and two more, three, four, three lists held them.
+    rates = np.sqrt([3 / 5, 4 / 5, 3 / 5])
+    expected = np.append(rates, np.median(rates))
+    np.testing.assert_allclose(searched, expected / expected.sum())
+    np.testing.assert_allclose(on_all(None).behaviour.searched(), 1 / 4)
+    np.testing.assert_allclose(on_all().prior().reshape(3, 4), [np.log(searched)] * 3)
+
+
+def test_a_rare_thing_in_the_list_by_chance_wins_no_photo_of_a_popular_one():
+    """Of two things in a list, the rare one gains no more by being there than half of what lists alone say."""
+    count = 200
+    shown = np.zeros((count, 40))
+    shown[:, 0] = 1
+    shown[np.arange(count), 1 + np.arange(count) % 39] = 1
+    behaviour = Behaviour.of(csr_matrix((count, 40)), csr_matrix(shown), csr_matrix(np.eye(40)))
+    on_pairs = behaviour.on(Pairs.entries_of([csr_matrix(np.ones((1, 40)).repeat(count, 0))]))
+    belief = (on_pairs.prior() + on_pairs.lists(0.9)).reshape(count, 40)
+    rare = belief[np.arange(count), 1 + np.arange(count) % 39]
+    without = on_pairs.lists(0.9).reshape(count, 40)
+    gap = without[np.arange(count), 1 + np.arange(count) % 39] - without[:, 0]
+    np.testing.assert_allclose(rare - belief[:, 0], gap / 2, rtol=1e-6)

@@ -67,13 +67,26 @@ def test_attributes_of_every_kind(make):
     )
     a, b = np.array([0, 0, 0, 1]), np.array([1, 2, 3, 2])
     found = compare_columns(items, ("price", "balance", "color", "new", "tags"), a, b)
-    assert found.names == ("price", "balance", "color", "new"), "lists are left out"
+    compared = ("column price", "column balance", "column color", "column new")
+    assert found.names == compared, "lists are left out"
     wanted = [
         [np.log(2), nan, 0, nan],  # the ratio of numbers above zero
         [3, 2, nan, 5],  # the difference of others
         [1, 0, nan, 0],
         [0, nan, 1, nan],
     ]
+    np.testing.assert_allclose(found.values.T, wanted, rtol=1e-6)
+
+
+def test_numbers_that_say_nothing_and_exact_ones(make):
+    items = make.items(
+        4,
+        price=[10.0, np.inf, 20.0, np.nan],
+        tax=pa.array(["1.50", "3.00", None, "1.50"]).cast(pa.decimal128(8, 2)),
+    )
+    found = compare_columns(items, ("price", "tax"), np.array([0, 0, 0]), np.array([1, 2, 3]))
+    nan = np.nan
+    wanted = [[nan, np.log(2), nan], [np.log(2), nan, 0]]
     np.testing.assert_allclose(found.values.T, wanted, rtol=1e-6)
 
 

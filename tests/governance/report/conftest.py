@@ -68,7 +68,7 @@ JUDGED = [
     ("c1", "h1", 0.5),
 ]
 MATCHER = {
-    "names": ["shared words", "price"],
+    "names": ["shared words", "column price"],
     "mean": [0.5, 1.0],
     "scale": [0.5, 2.0],
     "weight": [2.0, -1.0],
@@ -188,7 +188,7 @@ def write_folder(
                     "item_b": b,
                     "score": pa.array(score, pa.float32()),
                     "shared words": pa.array(words, pa.float32()),
-                    "price": pa.array(price, pa.float32()),
+                    "column price": pa.array(price, pa.float32()),
                 }
             ),
             folder / "evidence" / "matches.parquet",

@@ -1,11 +1,14 @@
 """Why items are together or apart, in each of the ways there are."""
 
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from oclear.errors import FormatError, InputError
 from oclear.governance.report import explain_category, explain_pair, open_categories
+from oclear.governance.report.folder import Ties
 
 
 def test_a_judged_pair_adds_up(tiny):
@@ -106,6 +109,43 @@ def test_an_id_grows_no_larger_than_configured(tiny, parts, tmp_path):
     assert explain_pair(roomy, "a1", "f1")["reason"]["code"] == "outweighed"
 
 
+def without_judgement(folder, **kinds):
+    """Direct evidence by kind, as (item, item, reason), in place of the folder's own."""
+    rows = [(kind, *tie) for kind, ties in kinds.items() for tie in ties]
+    a, b = (np.array([folder.row_of(row[n]) for row in rows]) for n in (1, 2))
+    told = tuple(dict.fromkeys((row[0], row[3]) for row in rows))
+    code = np.array([told.index((row[0], row[3])) for row in rows])
+    ties = Ties(a, b, np.full(len(rows), 0.9, np.float32), code, told)
+    return replace(folder, ties=ties, judged=None, matcher=None)
+
+
+def test_a_title_alone_is_told_as_such(open_tiny):
+    folder = open_tiny(learned=False, most_items=9)
+    alone = without_judgement(folder, title=[("d1", "e1", "nearly the same title")])
+    assert "only titles tie them" in explain_pair(alone, "d1", "e1")["reason"]["text"]
+
+    both = {"title": [("a1", "d1", "same title")], "looks": [("a1", "d1", "look alike")]}
+    reason = explain_pair(without_judgement(folder, **both), "a1", "d1")["reason"]
+    assert reason["details"] == {"pairs": 3, "pairs_tied": 1}, "a pair is one, whatever ties it"
+    assert "others of these look unlike" in reason["text"]
+    assert "title" not in reason["text"]
+
+
+def test_an_id_grows_no_larger_without_keys_to_learn_from(open_tiny):
+    folder = without_judgement(open_tiny(learned=False), looks=[("a1", "d1", "look alike")])
+    assert explain_pair(folder, "a1", "d1")["reason"]["code"] == "too_large"
+
+
+def test_what_a_user_says_is_no_proof(open_tiny):
+    folder = open_tiny(learned=False)
+    told = {"supplier": [("a1", "a2", "same supplier")]}
+    assert (
+        explain_pair(without_judgement(folder, **told), "a1", "a2")["reason"]["code"] == "evidence"
+    )
+    told = {"identity": [("a1", "a2", "same barcode")]}
+    assert explain_pair(without_judgement(folder, **told), "a1", "a2")["reason"]["code"] == "proof"
+
+
 def test_never_compared(tiny):
     told = explain_pair(tiny, "a1", "e1")
 
@@ -125,7 +165,7 @@ def test_never_compared(tiny):
     ],
 )
 def test_where_nothing_was_learned(open_tiny, x, y, code):
-    assert explain_pair(open_tiny(learned=False), x, y)["reason"]["code"] == code
+    assert explain_pair(open_tiny(learned=False, most_items=9), x, y)["reason"]["code"] == code
 
 
 def test_labels_from_the_truth_know_no_rules(open_tiny):

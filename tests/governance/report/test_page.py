@@ -57,7 +57,7 @@ def test_what_it_tells(written):
         "Simulated log.",
         "1,234 exposures (simulated)",
         "clicked 56",
-        "12.3 % were on something else",
+        "An estimated 12.3 % of the clicks are on items of another ID",
         "6 training photos",
         "left out: no click, and nothing near enough 2 33.3 %",
         "held out for validation 1",

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from oclear.commands.shared.device import place
 from oclear.evaluation import Ranking, evaluate_ranking, rank
 from oclear.evaluation.measures import Estimate
-from oclear.governance import Categories
+from oclear.governance import Categories, Looks
+from oclear.governance.looks import normalized
 from oclear.model import ModelConfig, TwoTowerModel
 from oclear.progress import Reporter
 from oclear.tables import Items, Pictures, Queries, SkippedImages, Truth
@@ -117,6 +118,21 @@ class QuickTraining:
         summary = evaluate_ranking(self._ranking(), *self._truth, None, k=_CUT).summary()
         self._known[key] = summary["identical@1"]
         return self._known[key]
+
+    def looks(self, texts: NDArray[np.float32] | None) -> Looks:
+        """Items and training photos as the model of the last training sees them, for a second round of governance.
+
+        Args:
+            texts: (items, d) vectors of the texts, which heads do not change.
+        """
+        photo_rows, photo_vectors = self._embedded(self._queries)
+        document_rows, document_vectors = self._embedded(self._documents)
+        width = photo_vectors.shape[1]
+        photos = np.zeros((len(self._queries), width), np.float32)
+        photos[self._queries.rows[photo_rows]] = photo_vectors
+        items = np.zeros((len(self._texts), width), np.float32)
+        np.add.at(items, self._documents.rows[document_rows], document_vectors)
+        return Looks(normalized(items), photos, texts)
 
     def _ranking(self) -> Ranking:
         documents, photos = self._documents, self._photos.pictures()

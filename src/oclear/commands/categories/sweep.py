@@ -294,7 +294,7 @@ _COLUMNS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
     ("prec.", "pair_precision", "{:.3f}".format),
     ("recall", "pair_recall", "{:.3f}".format),
     ("B-cubed", "bcubed_f1", "{:.3f}".format),
-    ("Identical@1", "identical_at_1", "{:.3f}".format),
+    ("Identical @1", "identical_at_1", "{:.3f}".format),
 )
 
 

@@ -115,7 +115,10 @@ def _embedded(
 ) -> list[NDArray[np.float16]]:
     if eye.is_trained:
         return [cached.features for cached in caches]
-    features = [torch.from_numpy(np.asarray(c.features[c.readable], np.float32)) for c in caches]
+    features = [
+        torch.from_numpy(np.asarray(cached.features[_in_key_order(side, cached)], np.float32))
+        for side, cached in zip(sides, caches, strict=True)
+    ]
     if any(len(part) == 0 for part in features):
         side = sides[[len(part) for part in features].index(0)]
         raise InputError(
@@ -131,6 +134,12 @@ def _embedded(
             head = eye.model.heads(pooled.to(eye.model.device), side.side)
             vectors.append(torch.nn.functional.normalize(head, dim=1).half().cpu().numpy())
     return vectors
+
+
+def _in_key_order(side: Pictures, cached: PictureCache) -> NDArray[np.int64]:
+    """Rows of readable pictures by key and part: sums depend on their order, and IDs must not on that of the table."""
+    rows = np.flatnonzero(cached.readable)
+    return rows[np.lexsort((side.parts[rows], side.keys[rows].astype(str)))]
 
 
 def _evenly(features: torch.Tensor, most: int = 50_000) -> torch.Tensor:
@@ -206,6 +215,6 @@ def looks_of(
         found = np.array([place.get(key, -1) for key in items.ids.tolist()])
         known = found >= 0
         means = texts.vectors[found[known]].astype(np.float32)
-        text_vectors[known] = means - means.mean(axis=0)
+        text_vectors[known] = means - means.mean(axis=0, dtype=np.float64)
         text_vectors = normalized(text_vectors)
     return Looks(normalized(item_vectors), normalized(query_vectors), text_vectors)

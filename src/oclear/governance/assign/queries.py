@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
@@ -64,9 +66,53 @@ def assign_queries(
         further_share: A photo that lies between groups it clicked belongs to each with this share of the belief, if
             all its clicked groups together have ``least_share``.
     """
-    groups = int(group.max()) + 1
-    ones = np.ones(len(group))
-    into_groups = csr_matrix((ones, (np.arange(len(group)), group)), shape=(len(group), groups))
+    found = believe(
+        clicks,
+        group,
+        looks,
+        shown=shown,
+        wrong_click_share=wrong_click_share,
+        temperature=temperature,
+    )
+    pairs, behaviour = found.behaviour.pairs, found.behaviour.behaviour
+    photos, documents = _by_side(looks, _into_groups(group))
+    clicked = found.behaviour.own > 0
+    several = groups_between(
+        pairs, photos, documents, clicked, found.belief, further_share, least_share
+    )
+    has_picture: NDArray[np.bool_] = np.any(looks.queries, axis=1)
+    needed = np.where(behaviour.clicked, least_share, unclicked_share)
+    return decide(found.behaviour, found.belief, several, has_picture, needed)
+
+
+@dataclass(frozen=True, eq=False)
+class Beliefs:
+    """What photos are believed to show.
+
+    Args:
+        behaviour: Clicks and lists of the pairs of photo and group that were weighed.
+        belief: (pairs,) in [0, 1]; those of a photo sum to 1 less what it may show else.
+    """
+
+    behaviour: PairBehaviour
+    belief: NDArray[np.float64]
+
+    def in_clicks(self) -> NDArray[np.float64]:
+        """(photos,) the belief in what a photo clicked, in [0, 1]: how likely its clicks are right; 0 without any."""
+        return self.behaviour.pairs.sums(self.belief * self.behaviour.own)
+
+
+def believe(
+    clicks: csr_matrix,
+    group: NDArray[np.int64],
+    looks: Looks,
+    *,
+    shown: csr_matrix | None = None,
+    wrong_click_share: float | None = None,
+    temperature: float = 0.05,
+) -> Beliefs:
+    """The beliefs that :func:`assign_queries` decides by; arguments as there."""
+    into_groups = _into_groups(group)
     behaviour = Behaviour.of(clicks, shown, into_groups)
     around = neighbour_votes(behaviour.own, into_groups, looks, temperature)
     lists = [] if behaviour.listed is None else [behaviour.listed]
@@ -81,11 +127,15 @@ def assign_queries(
         likeness = honest_likeness(pairs, belief, photos, documents, fold)
         belief = _belief(of_pairs, likeness, wrong_click_share)
 
-    clicked = of_pairs.own > 0
-    several = groups_between(pairs, photos, documents, clicked, belief, further_share, least_share)
-    has_picture: NDArray[np.bool_] = np.any(looks.queries, axis=1)
-    needed = np.where(behaviour.clicked, least_share, unclicked_share)
-    return decide(of_pairs, belief, several, has_picture, needed)
+    return Beliefs(of_pairs, belief)
+
+
+def _into_groups(group: NDArray[np.int64]) -> csr_matrix:
+    """(items, groups) ones."""
+    count = len(group)
+    return csr_matrix(
+        (np.ones(count), (np.arange(count), group)), shape=(count, int(group.max()) + 1)
+    )
 
 
 def _by_side(
@@ -113,7 +163,7 @@ def _belief(
     """(pairs,) P(group | clicks, lists, looks), with the sharpness that foresees clicks best."""
     pairs = behaviour.pairs
     found, best_fit = np.empty(0), -np.inf
-    prior = np.log((1 - _NOTHING) / max(pairs.groups, 1))
+    prior = np.log(1 - _NOTHING) + behaviour.prior()
     nothing = np.full(pairs.photos, np.log(_NOTHING))
     for sharpness in _SHARPNESS:
         scores = sharpness * likeness + prior

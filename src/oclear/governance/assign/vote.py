@@ -74,6 +74,8 @@ def first_belief(
     wrong = _WRONG if wrong_click_share is None else wrong_click_share
     on_group, elsewhere = behaviour.clicks(wrong)
     votes = np.log(near / total[pairs.photo] + _FLOOR)
+    # Votes are shares already; how often each group is searched is set against all alike.
+    often = behaviour.prior() + np.log(pairs.groups)
     return pairs.shares(
-        votes + behaviour.lists(_LISTED) + on_group, np.log(unknown / total) + elsewhere
+        votes + often + behaviour.lists(_LISTED) + on_group, np.log(unknown / total) + elsewhere
     )

@@ -15,6 +15,7 @@ from oclear.governance.evidence.edges import Edges, chain_edges, make_edges
 from oclear.tables import Pictures, SkippedImages
 
 _HASHED_AT_ONCE = 256
+SAME_FILE = "same image file"
 
 
 def image_hash_edges(
@@ -40,7 +41,7 @@ def image_hash_edges(
     rare = np.bincount(shown, minlength=1)[shown] <= most
     # An item has several pictures, so the chains run over (picture, item) pairs.
     values = [column[items] for column in forbidden]
-    edges = chain_edges("image_hash", np.where(rare, shown, -1), "same image file", values)
+    edges = chain_edges("image_hash", np.where(rare, shown, -1), SAME_FILE, values)
     return make_edges("image_hash", items[edges.a], items[edges.b], 1.0, edges.reason)
 
 

@@ -21,6 +21,8 @@ _QUANTITY = re.compile(
 _THOUSANDS = re.compile(r"\d{1,3}(,\d{3})+")
 # A unit that few items state compares few pairs.
 _LEAST_STATED = 0.01
+COLUMN = "column "
+"""Leads the name of what compares a column of the user's, who may call it ``score`` or ``pictures``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +30,7 @@ class Comparisons:
     """How the items of each pair compare.
 
     Args:
-        names: What is compared, for example ``price``.
+        names: What is compared, for example ``pictures``, or ``column price`` for a column of the user's.
         values: (pairs, names) float32; NaN where one of the two items says nothing about it.
     """
 
@@ -92,24 +94,31 @@ def compare_columns(
 
     Args:
         items: The catalogue.
-        names: Columns of text, truth values or numbers; others are left out.
+        names: Columns of text, truth values or numbers; others are left out. Infinite numbers say nothing.
         a: (pairs,) item rows.
         b: (pairs,) item rows.
     """
     columns: dict[str, NDArray[np.floating]] = {}
     for name in names:
         values = items.table[name]
-        if pa.types.is_floating(values.type) or pa.types.is_integer(values.type):
+        if is_number(values.type):
             number = values.cast(pa.float64()).to_numpy()
+            number = np.where(np.isfinite(number), number, np.nan)
             if np.nanmin(number, initial=1.0) > 0:
                 number = np.log(number)
-            columns[name] = np.abs(number[a] - number[b])
+            columns[COLUMN + name] = np.abs(number[a] - number[b])
         elif pa.types.is_string(values.type) or pa.types.is_boolean(values.type):
             text = pc.utf8_lower(pc.utf8_trim_whitespace(values.cast(pa.string())))
             codes = pc.fill_null(text.combine_chunks().dictionary_encode().indices, -1).to_numpy()
             known = (codes[a] >= 0) & (codes[b] >= 0)
-            columns[name] = np.where(known, codes[a] == codes[b], np.nan)
+            columns[COLUMN + name] = np.where(known, codes[a] == codes[b], np.nan)
     return Comparisons.of(columns, len(a))
+
+
+def is_number(kind: pa.DataType) -> bool:
+    """Whether values of a type are compared by how far they lie apart."""
+    kinds = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
+    return any(is_kind(kind) for is_kind in kinds)
 
 
 def compare_quantities(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oclear.governance.report.folder import CategoryFolder
-from oclear.governance.report.pairs import contributions, family_of, told
+from oclear.governance.report.pairs import contributions, family_of, plain, told
 
 _ITEM_STEPS = (1, 2, 3, 4, 5, 6, 11, 21, 51, 101, 201, 501)
 _PHOTO_STEPS = (0, 1, 2, 3, 6, 11, 21, 51, 101, 201, 501, 1001)
@@ -60,7 +60,7 @@ class Family:
     """What comparisons of one family do: what they add to the log-odds, on average.
 
     Args:
-        name: ``words``, ``pictures``, ``clicks`` or an attribute.
+        name: ``words``, ``pictures``, ``clicks`` or a column.
         together: Over the kept pairs in one ID.
         apart: Over the kept pairs in two.
         parts: Name in plain words, weight for one standard deviation, and that standard deviation.
@@ -188,7 +188,7 @@ def families(folder: CategoryFolder) -> list[Family]:
             (told(matcher.names[n]), float(matcher.weight[n]), float(matcher.scale[n]))
             for n in sorted(mine, key=lambda n: -abs(matcher.weight[n]))
         ]
-        found.append(Family(family, _mean(summed[inside]), _mean(summed[~inside]), parts))
+        found.append(Family(plain(family), _mean(summed[inside]), _mean(summed[~inside]), parts))
     return sorted(found, key=lambda family: -abs(family.gap))
 
 

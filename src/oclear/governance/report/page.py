@@ -35,6 +35,7 @@ from oclear.governance.report.facts import (
     purity_bins,
 )
 from oclear.governance.report.folder import CategoryFolder
+from oclear.governance.report.pairs import plain
 from oclear.governance.report.reasons import Reason, why_apart
 
 _TEMPLATE = "page.html.j2"
@@ -79,7 +80,9 @@ def write_page(path: Path, folder: CategoryFolder) -> dict[str, int]:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(count=_count, percent=_percent, signed=_signed, cut=_cut)
+    environment.filters.update(
+        count=_count, percent=_percent, signed=_signed, cut=_cut, plain=plain
+    )
     thumbnails = Thumbnails(folder, _PICTURE_BYTES)
     places = doubtful_places(folder, DOUBTFUL)
     contradictions = _contradictions(folder, thumbnails)

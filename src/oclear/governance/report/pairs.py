@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from oclear.governance.evidence.titles import title_words
+from oclear.governance.matching.comparisons import COLUMN, is_number
 from oclear.governance.report.folder import CategoryFolder
 
 _NAMES = {
@@ -58,7 +58,7 @@ class Compared:
 
     Args:
         name: As the matcher calls it.
-        family: ``words``, ``pictures``, ``clicks``, or the name of an attribute.
+        family: ``words``, ``pictures``, ``clicks``, or the comparison's name where it is of a column.
         told: Its name in plain words.
         left: The value of the first item, where single values are compared.
         right: That of the second.
@@ -109,19 +109,31 @@ def family_of(name: str) -> str:
     """The family of a comparison.
 
     Example:
-        >>> family_of("words: distance"), family_of("price")
-        ('words', 'price')
+        >>> family_of("words: distance"), family_of("column price")
+        ('words', 'column price')
     """
     return next((family for family, names in _FAMILIES.items() if name in names), name)
+
+
+def plain(name: str) -> str:
+    """The column that a comparison or its family is of; other names stay.
+
+    Example:
+        >>> plain("column price"), plain("words")
+        ('price', 'words')
+    """
+    return name.removeprefix(COLUMN)
 
 
 def told(name: str) -> str:
     """A comparison's name in plain words.
 
     Example:
-        >>> told("tied by looks"), told("price")
+        >>> told("tied by looks"), told("column price")
         ('tied by looks', 'price')
     """
+    if name.startswith(COLUMN):
+        return plain(name)
     kind = name.removeprefix("tied by ")
     return _TIED.get(kind, kind) if kind != name else _NAMES.get(name, name)
 
@@ -185,10 +197,10 @@ def _compared(
     folder: CategoryFolder, name: str, value: float | None, plus: float, a: int, b: int
 ) -> Compared:
     left = right = None
-    table = folder.items.table
-    is_column = family_of(name) == name and name in table.column_names
+    table, column = folder.items.table, plain(name)
+    is_column = name.startswith(COLUMN) and column in table.column_names
     if is_column:
-        left, right = value_of(folder, name, a), value_of(folder, name, b)
+        left, right = value_of(folder, column, a), value_of(folder, column, b)
     elif name == "quantities":
         words = words_of(folder, a, b)
         numbers = [
@@ -196,19 +208,17 @@ def _compared(
             for only in (words.left, words.right)
         ]
         left, right = (", ".join(some) or None for some in numbers)
-    is_number = is_column and not (
-        pa.types.is_string(table[name].type) or pa.types.is_boolean(table[name].type)
-    )
-    says = _says(name, value, is_number=is_number, is_column=is_column)
+    of_numbers = is_column and is_number(table[column].type)
+    says = _says(name, value, of_numbers=of_numbers, is_column=is_column)
     return Compared(name, family_of(name), told(name), left, right, value, says, plus)
 
 
-def _says(name: str, value: float | None, *, is_number: bool, is_column: bool) -> str:
+def _says(name: str, value: float | None, *, of_numbers: bool, is_column: bool) -> str:
     if value is None:
         return "not known of both"
-    if name == "quantities" or (is_column and not is_number):
+    if name == "quantities" or (is_column and not of_numbers):
         return "the same" if value >= 0.5 else "different"
-    if is_number:
+    if of_numbers:
         return f"difference {value:.2f}"
     if name == "photos in common":
         return f"{round(float(np.expm1(value)))} photos"

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from oclear.governance.evidence.image_hash import SAME_FILE
 from oclear.governance.report.folder import CategoryFolder
 from oclear.governance.report.pairs import value_of
 
@@ -86,19 +87,16 @@ def _apart_by_weight(folder: CategoryFolder, p: int, q: int) -> Reason:
     details = {"pairs": pairs, "pairs_kept": len(kept), "mean_score": round(mean, 4)}
     numbers = f"{len(kept):,} of the {pairs:,} pairs between the two IDs are kept"
     if mean <= 0:
+        rest = "; the others count 0 where never compared, and less where clearly two things"
+        whole = f" ({numbers}{rest})" if len(kept) < pairs else ""
         return Reason(
             "outweighed",
-            f"Outweighed: the mean score of the two IDs' pairs is {mean:+.2f}, and only means above 0 merge "
-            f"({numbers}; the others count 0 where never compared, and less where clearly two things).",
+            f"Outweighed: the mean score of the two IDs' pairs is {mean:+.2f}, and only means above 0 merge{whole}.",
             details,
         )
     size = len(folder.members(p)) + len(folder.members(q))
     if size > folder.settings.most_items:
-        return Reason(
-            "too_large",
-            f"One ID of both would have {size:,} items; more than {folder.settings.most_items:,} need proof by keys.",
-            details,
-        )
+        return _too_large(size, folder.settings.most_items, details)
     return Reason(
         "outweighed",
         f"Outweighed: the pairs that are kept speak for a merge ({mean:+.2f} on average; {numbers}), but the other "
@@ -108,20 +106,38 @@ def _apart_by_weight(folder: CategoryFolder, p: int, q: int) -> Reason:
 
 
 def _apart_without_judgement(folder: CategoryFolder, p: int, q: int) -> Reason:
-    ties = folder.ties
+    ties, settings = folder.ties, folder.settings
     sides = folder.place[ties.a], folder.place[ties.b]
-    tied = int((((sides[0] == p) & (sides[1] == q)) | ((sides[0] == q) & (sides[1] == p))).sum())
+    between = ((sides[0] == p) & (sides[1] == q)) | ((sides[0] == q) & (sides[1] == p))
+    # Two kinds of evidence may tie one pair.
+    tied = len(np.unique(np.sort(np.stack([ties.a, ties.b])[:, between], axis=0), axis=1).T)
+    kinds = {ties.kinds[code][0] for code in np.unique(ties.code[between]).tolist()}
     pairs = len(folder.members(p)) * len(folder.members(q))
     details = {"pairs": pairs, "pairs_tied": tied}
     if not tied:
         return Reason("no_evidence", "No evidence ties the two IDs.", details)
+    size = len(folder.members(p)) + len(folder.members(q))
+    if size > settings.most_items:
+        return _too_large(size, settings.most_items, details)
+    title = (
+        f"a title counts only where the pictures look alike (cosine {settings.behaviour_gate:g} or more)"
+        if kinds == {"title"}
+        else ""
+    )
+    if title and tied == pairs:
+        return Reason("outweighed", f"Outweighed: only titles tie them, and {title}.", details)
+    unlike = f"look unlike (cosine below {settings.contradiction_gate:g})"
     return Reason(
         "outweighed",
-        f"Outweighed: evidence ties {tied:,} of the {pairs:,} pairs between the two IDs, but others of them look "
-        f"unlike (cosine below {folder.settings.contradiction_gate:g}), or the tie is a title alone whose pictures "
-        "look unlike.",
+        f"Outweighed: evidence ties {tied:,} of the {pairs:,} pairs between the two IDs; others of these {unlike}"
+        + (f", or the pictures of the tied ones do: {title}." if title else "."),
         details,
     )
+
+
+def _too_large(size: int, most: int, details: dict[str, Any]) -> Reason:
+    text = f"One ID of both would have {size:,} items; more than {most:,} need proof by keys."
+    return Reason("too_large", text, details)
 
 
 def why_together(folder: CategoryFolder, x: int, y: int) -> tuple[Reason, list[Link]]:
@@ -131,7 +147,7 @@ def why_together(folder: CategoryFolder, x: int, y: int) -> tuple[Reason, list[L
     score = None if pair is None or folder.judged is None else float(folder.judged.score[pair])
     if folder.summary.get("labels") == "truth" and direct:
         return Reason("truth", "They are the true items of the very same photos."), []
-    proof = next((reason for _, reason in direct if _is_proof(reason)), None)
+    proof = next((reason for kind, reason in direct if _is_proof(kind, reason)), None)
     if proof is not None:
         return Reason("proof", f"Proven: {proof}."), []
     if score is not None and score > 0:
@@ -191,6 +207,6 @@ def link_of(folder: CategoryFolder, a: int, b: int) -> Link:
     return Link(a, b, reasons, score)
 
 
-def _is_proof(reason: str) -> bool:
-    """Equal keys and the very same picture file need no further evidence; the same title is only a hint."""
-    return reason.startswith("same ") and not reason.startswith("same title")
+def _is_proof(kind: str, reason: str) -> bool:
+    """Equal keys and the very same picture file need no further evidence; all else, a user's own too, is a hint."""
+    return kind == "identity" or (kind, reason) == ("image_hash", SAME_FILE)

@@ -363,9 +363,12 @@ def test_look_alike_ids_are_handed_to_the_proxies(oclear, demo, tmp_path, monkey
         start(self, *arguments, **options)
 
     monkeypatch.setattr(ProxyClassifier, "__init__", watch)
-    few = ["training.stages=[{name: h, trains: heads, max_steps: 2, batch_size: 8}]"]
+    stage = "name: h, trains: heads, max_steps: 2, batch_size: 8, selection: "
+    few, all_of_them = ([f"training.stages=[{{{stage}{{kind: {k}}}}}]"] for k in ("knn", "all"))
     oclear(*command(demo, tmp_path / "out", *few, categories=categories))
     assert given == [[[0, 2]]], "an ID without photos is no class"
+    oclear(*command(demo, tmp_path / "all", *all_of_them, categories=categories))
+    assert given[1] == [], "full softmax tells look-alikes apart"
 
     (categories / "links.parquet").unlink()
     refused(

@@ -86,6 +86,8 @@ class Trainer:
         self.folder, self.reporter, self.new_heads, self.cache = folder, reporter, new_heads, cache
         self.ranks = ranks or Ranks()
         is_shared = self.ranks.count > 1
+        # Nearest classes are often twins by mistake; among all classes, look-alikes are few, and to be told apart.
+        is_selective = any(self._selection(stage).kind != "all" for stage in self.config.stages)
         torch.manual_seed(config.seed)
         self.proxies = ProxyClassifier(
             data.samples.num_classes,
@@ -93,7 +95,7 @@ class Trainer:
             self.config.proxies,
             group=dist.group.WORLD if is_shared else None,
             seed=config.seed,
-            links=torch.from_numpy(data.links),
+            links=torch.from_numpy(data.links if is_selective else data.links[:0]),
             encoders_average=is_shared,
         ).to(model.device)
         self.checkpoints = Checkpoints(folder / "checkpoints", self.ranks)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import multiprocessing
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
@@ -10,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+# Tests with several ranks fork them from a server that has imported what all need.
+multiprocessing.set_forkserver_preload(["oclear.training"])
 
 
 @dataclass(frozen=True)

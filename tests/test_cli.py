@@ -76,6 +76,16 @@ PUBLIC = {
         "--overwrite": False,
         "--resume": False,
     },
+    "estimate": {
+        "OVERRIDES": None,
+        "--classes": None,
+        "--samples": None,
+        "--dim": None,
+        "--ranks": 1,
+        "--room": None,
+        "--config": None,
+        "--json": False,
+    },
     "index": {
         "OVERRIDES": None,
         "--model": "!",

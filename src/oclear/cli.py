@@ -17,8 +17,8 @@ import typer
 from rich.console import Console
 
 from oclear import __version__
-from oclear.errors import OclearError
-from oclear.runtime import prepare_process
+from oclear.errors import OclearError, StoppedByOtherRankError
+from oclear.runtime import is_speaking, prepare_process
 
 if TYPE_CHECKING:
     from oclear.commands.shared.result import CommandResult
@@ -50,6 +50,7 @@ store_app = typer.Typer(
 )
 app.add_typer(store_app)
 
+_OF_THE_USER = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM)
 _STOPPED = 130  # as shells count it: 128 and the number of the signal
 
 
@@ -252,6 +253,36 @@ def train(
             overwrite=overwrite,
             resume=resume,
         )
+
+    _run(call, json_)
+
+
+@app.command()
+def estimate(
+    overrides: Overrides = None,
+    classes: Annotated[int | None, typer.Option(min=1, help="Number of category IDs.")] = None,
+    samples: Annotated[
+        Path | None, typer.Option(help="The folder of 'oclear categorize', to count them in.")
+    ] = None,
+    dim: Annotated[
+        int | None, typer.Option(help="Of embeddings; short for model.embedding_dim=.")
+    ] = None,
+    ranks: Annotated[int, typer.Option(min=1, help="Processes that train together.")] = 1,
+    room: Annotated[
+        float | None, typer.Option(help="GB that each may have; what is free here if not given.")
+    ] = None,
+    config: ConfigFile = None,
+    json_: Json = False,
+) -> None:
+    """How much memory will a training need? Without data, before it starts."""
+    from oclear.commands import estimate as command
+    from oclear.commands.train import TrainCommandConfig
+    from oclear.config import build_config
+
+    def call(reporter: Reporter) -> CommandResult:
+        short = [] if dim is None else [f"model.embedding_dim={dim}"]
+        settings = build_config(TrainCommandConfig, config, [*short, *(overrides or [])])
+        return command.estimate(classes, samples, ranks, room, settings, reporter)
 
     _run(call, json_)
 
@@ -649,10 +680,12 @@ def _run(call: Callable[[Reporter], CommandResult], as_json: bool) -> None:
     from oclear.commands.shared.result import to_json
     from oclear.progress import Reporter
 
-    with Reporter() as reporter:
+    with Reporter(quiet=not is_speaking()) as reporter:
         result = call(reporter)
         if as_json:
             reporter.show(result.view)
+    if not is_speaking():
+        return
     if as_json:
         print(json.dumps(to_json(result.data), allow_nan=False))
     else:
@@ -676,22 +709,28 @@ def _main() -> int:
         if code == _STOPPED:  # the parser catches Ctrl-C itself
             raise KeyboardInterrupt
         return code if isinstance(code, int) else 0
-    except OclearError as error:
+    except StoppedByOtherRankError:
+        return 2
+    except (Exception, KeyboardInterrupt) as error:
+        # Of several processes that fail alike, one says so.
+        return _explain(error) if is_speaking() else 2
+
+
+def _explain(error: BaseException) -> int:
+    """Says what went wrong, and gives the exit code."""
+    if isinstance(error, OclearError):
         return _fail(str(error))
-    except KeyboardInterrupt:
+    if isinstance(error, KeyboardInterrupt):
         _fail("stopped; train and demo go on with --resume, index goes on by itself")
         return _STOPPED
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM):
-            return _fail(f"{error.filename or 'output'}: {error.strerror}")
-        traceback.print_exc()
-        return 1
-    except Exception as error:
-        if (message := _usage_error(error)) is not None:
-            return _fail(message)
-        traceback.print_exc()
+    if isinstance(error, OSError) and error.errno in _OF_THE_USER:
+        return _fail(f"{error.filename or 'output'}: {error.strerror}")
+    if (message := _usage_error(error)) is not None:
+        return _fail(message)
+    traceback.print_exception(error)
+    if not isinstance(error, OSError):
         print("This is a defect of oclear; please report the lines above.", file=sys.stderr)
-        return 1
+    return 1
 
 
 def _usage_error(error: Any) -> str | None:

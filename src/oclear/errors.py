@@ -118,6 +118,13 @@ class StoreFullError(OclearError):
         )
 
 
+class StoppedByOtherRankError(OclearError):
+    """Another process of the same run failed first and says why; this one ends without a word."""
+
+    def __init__(self, message: str = "another process of this run failed") -> None:
+        super().__init__(message)
+
+
 class MissingExtraError(OclearError):
     """A package of an optional stage is not installed."""
 

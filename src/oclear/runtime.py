@@ -1,4 +1,4 @@
-"""How a process that computes on a CPU waits for threads and keeps its memory; to be set before torch is loaded."""
+"""What kind of process this is, and how it waits for threads and keeps its memory; to be set before torch is loaded."""
 
 from __future__ import annotations
 
@@ -8,6 +8,20 @@ import sys
 
 # Of glibc's <malloc.h>.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+
+
+_has_the_word = False
+
+
+def is_speaking() -> bool:
+    """Whether this process speaks for its run: one alone does, and of several that torchrun started, the first."""
+    return _has_the_word or os.environ.get("RANK", "0") == "0"
+
+
+def take_the_word() -> None:
+    """Lets this process speak, because something went wrong here and nowhere else."""
+    global _has_the_word
+    _has_the_word = True
 
 
 def prepare_process() -> None:

@@ -10,14 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from oclear.commands.train import _denormals_flushed
+from oclear.commands.train import _denormals_flushed, _locked
 from oclear.model import TwoTowerModel
+from oclear.proxies import ProxyClassifier
 from oclear.training import Trainer
+from oclear.training.checkpoint import Checkpoints
 
 SETTINGS = [
     "model.image_size=32",
@@ -63,12 +66,21 @@ def assert_same(out: Path, data: dict[str, Any], unbroken: Any) -> None:
         for name, value in wanted.items():
             assert torch.equal(found[name], value), f"{file}: {name}"
     # The weights after the last step too: those of the best one may be the untrained start.
-    states = [torch.load(o / "checkpoints" / "last" / "state.pt") for o in (out, expected_out)]
-    for part in ("model", "proxies"):
-        for name, value in states[1][part].items():
-            assert torch.equal(states[0][part][name], value), f"last {part}: {name}"
+    found, wanted = (last_tensors(folder) for folder in (out, expected_out))
+    assert found.keys() == wanted.keys()
+    for name, value in wanted.items():
+        assert torch.equal(found[name], value), f"last {name}"
     assert (out / "metrics.jsonl").read_text() == (expected_out / "metrics.jsonl").read_text()
     assert sorted(p.name for p in out.iterdir()) == sorted(p.name for p in expected_out.iterdir())
+
+
+def last_tensors(out: Path) -> dict[str, torch.Tensor]:
+    """All that the last checkpoint holds."""
+    last = Checkpoints(out / "checkpoints").last()
+    assert last is not None
+    tensors = {name: torch.empty(shape, dtype=kind) for name, (shape, kind) in last.layouts.items()}
+    last.read(tensors)
+    return tensors
 
 
 def test_everything_is_where_it_should_be(unbroken, demo, read_json):
@@ -82,6 +94,7 @@ def test_everything_is_where_it_should_be(unbroken, demo, read_json):
         "proxies",
         "readable.npz",
         "run.json",
+        "settled.json",
         "skipped.parquet",
     }
     model = TwoTowerModel.from_pretrained(out)
@@ -89,13 +102,13 @@ def test_everything_is_where_it_should_be(unbroken, demo, read_json):
     assert not any("prox" in name for name in model.state_dict())
     assert data["steps"] == 18
     assert data["validation_on"] == "truth"
-    last = torch.load(out / "checkpoints" / "last" / "state.pt")["model"]
+    last = last_tensors(out)
     start = TwoTowerModel.from_encoders(model.config).state_dict()
-    moved = {name.split(".")[0] for name in last if not torch.equal(last[name], start[name])}
+    moved = {n.split(".")[0] for n in start if not torch.equal(last[f"model/{n}"], start[n])}
     assert moved == {"image_encoder", "heads"}
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert data["final_loss"] == [line["loss"] for line in lines if "loss" in line][-1]
-    scores = [line["validation_identical_at_1"] for line in lines if "loss" not in line]
+    scores = [x for line in lines if (x := line.get("validation_identical_at_1")) is not None]
     assert data["validation_identical@1"] == max(scores)
     classes = pq.read_table(out / "proxies" / "classes.parquet").to_pydict()
     known = pq.read_table(demo.out / "categories" / "categories.parquet").to_pylist()
@@ -332,6 +345,120 @@ def test_a_loss_that_is_not_finite_ends_in_clear_lines(oclear, demo, tmp_path):
     found = oclear(*command(demo, tmp_path / "out"), *wild)
 
     refused(found, "the loss is nan at step", "of stage 'heads'", "Lower the learning rates")
+
+
+def test_look_alike_ids_are_handed_to_the_proxies(oclear, demo, tmp_path, monkeypatch):
+    categories = Path(shutil.copytree(demo.out / "categories", tmp_path / "categories"))
+    known = pq.read_table(categories / "categories.parquet").to_pylist()
+    searched = sorted(row["category_id"] for row in known if row["queries"])
+    alone = next(row["category_id"] for row in known if not row["queries"])
+    pairs = [(searched[0], searched[2]), (searched[1], alone)]
+    links = pa.table({"id_a": [a for a, _ in pairs], "id_b": [b for _, b in pairs]})
+    pq.write_table(links, categories / "links.parquet")
+    given = []
+    start = ProxyClassifier.__init__
+
+    def watch(self: Any, *arguments: Any, **options: Any) -> None:
+        given.append(options["links"].tolist())
+        start(self, *arguments, **options)
+
+    monkeypatch.setattr(ProxyClassifier, "__init__", watch)
+    stage = "name: h, trains: heads, max_steps: 2, batch_size: 8, selection: "
+    few, all_of_them = ([f"training.stages=[{{{stage}{{kind: {k}}}}}]"] for k in ("knn", "all"))
+    oclear(*command(demo, tmp_path / "out", *few, categories=categories))
+    assert given == [[[0, 2]]], "an ID without photos is no class"
+    oclear(*command(demo, tmp_path / "all", *all_of_them, categories=categories))
+    assert given[1] == [], "full softmax tells look-alikes apart"
+
+    (categories / "links.parquet").unlink()
+    refused(
+        oclear(*command(demo, tmp_path / "again", *few, categories=categories)), "links.parquet"
+    )
+
+
+def test_what_does_not_fit_is_refused_before_anything_is_done(oclear, demo, tmp_path, monkeypatch):
+    monkeypatch.setattr("oclear.commands.train.room_for_a_process", lambda _: 10**6)
+    found = oclear(*command(demo, tmp_path / "out"))
+    refused(found, "GB a process and may have 0.0009")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_keeps_to_what_it_took(oclear, demo, unbroken, tmp_path, monkeypatch):
+    """Begun where nearest classes fit and all did not, and gone on with where all would."""
+    out, wanted = tmp_path / "out", ["--resume", "training.stages.1.max_steps=2"]
+
+    def tight(found: Any, room: int) -> Any:
+        return found[1].config, f"{found[1].name}: said to fit"
+
+    with monkeypatch.context() as patch:
+        patch.setattr("oclear.commands.train.choose", tight)
+        patch.setattr(Trainer, "_validate", kill)
+        with pytest.raises(Killed):
+            oclear(*command(demo, out, *wanted))
+    found = oclear(*command(demo, out, *wanted))
+
+    assert found.code == 0
+    assert "memory: nearest classes in fp32: " in found.stderr
+
+
+def kill(*_: Any) -> None:
+    raise Killed
+
+
+def test_two_trainings_do_not_write_into_one_folder(oclear, demo, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    with _locked(out):
+        for option in ("--overwrite", "--resume"):
+            refused(oclear(*command(demo, out), option), "another process is training here")
+    oclear(*command(demo, out, "--overwrite", "training.stages.1.max_steps=1")).json  # noqa: B018
+
+
+def test_a_checkpoint_of_an_older_version_is_refused_with_the_reason(
+    oclear, demo, unbroken, tmp_path
+):
+    out = Path(shutil.copytree(unbroken[0], tmp_path / "out"))
+    file = out / "checkpoints" / "last" / "progress.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "format_version": 1}))
+
+    refused(oclear(*command(demo, out), "--resume"), "checkpoint format 1, this program reads 2")
+
+
+@pytest.mark.slow
+def test_torchrun_trains_as_one_process_does(demo, oclear, tmp_path):
+    """Two processes, one of them killed on the way, then three that go on."""
+    plain = [f"training.stages.{n}.dropout=0" for n in (0, 1)]
+    alone = oclear(*command(demo, tmp_path / "alone", *plain)).json
+    out = tmp_path / "out"
+
+    def torchrun(count: int, *options: str) -> subprocess.CompletedProcess[str]:
+        script = tmp_path / "fp32.py"  # the processor's own half precision is off in these tests
+        script.write_text(
+            "import sys, oclear.model.precision as p\n"
+            "p.has_fast_bf16 = lambda device_type: False\n"
+            "from oclear import cli\n"
+            "cli.main()\n"
+        )
+        program = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={count}"]
+        words = [*program, str(script), *command(demo, out, *plain, *options)]
+        return subprocess.run(words, capture_output=True, text=True, check=False)
+
+    # Validation comes between two steps: there it stops as a user's mistake does.
+    stopped = torchrun(2, "training.stages.1.heads_lr=.inf")
+    assert stopped.returncode != 0
+    assert stopped.stderr.count("error: ") == 1, stopped.stderr
+    assert "the loss is nan" in stopped.stderr
+    first = torchrun(2, "--overwrite")
+    assert first.returncode == 0, first.stderr
+    data = json.loads(first.stdout.splitlines()[-1])
+    assert data["final_loss"] == pytest.approx(alone["final_loss"], rel=1e-3)
+    assert len(first.stdout.splitlines()) == 1, "one process speaks"
+    assert sorted(file.name for file in (out / "proxies").glob("*.safetensors")) == [
+        "proxies-00001-of-00002.safetensors",
+        "proxies-00002-of-00002.safetensors",
+    ]
+    again = torchrun(3, "--resume")
+    assert json.loads(again.stdout.splitlines()[-1])["steps"] == alone["steps"]
 
 
 def test_samples_without_photos_are_refused(oclear, demo, tmp_path):

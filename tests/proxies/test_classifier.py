@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from oclear.proxies import ActiveClasses, AllClasses, ProxyClassifier, ProxyConfig
+from oclear.proxies import ProxyClassifier, ProxyConfig, SelectionConfig
 from oclear.proxies.margins import MARGINS, MarginName
 
 CLASSES, DIM = 12, 6
@@ -25,19 +25,6 @@ def batch() -> tuple[torch.Tensor, torch.Tensor]:
     embeddings = torch.randn(5, DIM, generator=torch.Generator().manual_seed(1))
     labels = torch.tensor([[3, -1, -1], [1, 7, -1], [-1, -1, -1], [0, 11, 5], [-1, 0, -1]])
     return embeddings, labels
-
-
-class Some:
-    """The batch's own classes and a few more, in an order of its own."""
-
-    def __init__(self, more: list[int]) -> None:
-        self.more = more
-
-    def __call__(self, labels: torch.Tensor, weight: torch.Tensor) -> ActiveClasses:
-        rows = torch.cat([labels[labels >= 0], torch.tensor(self.more)]).unique().flip(0)
-        place = torch.full((len(weight),), -1)
-        place[rows] = torch.arange(len(rows))
-        return ActiveClasses(rows, torch.where(labels >= 0, place[labels.clamp_min(0)], -1))
 
 
 def test_the_loss_is_the_cross_entropy_of_the_cosines(classifier: ProxyClassifier) -> None:
@@ -140,45 +127,90 @@ def test_sample_weights_are_those_of_a_mean(
     torch.testing.assert_close(output.loss, (2 * losses[0] + losses[1] + 3 * losses[4]) / 6)
 
 
+@pytest.mark.parametrize("kind", ["uniform", "knn"])
 @pytest.mark.parametrize("name", list(MARGINS))
 def test_a_selection_compares_with_its_classes_only(
-    name: MarginName, batch: tuple[torch.Tensor, torch.Tensor]
+    kind: str, name: MarginName, batch: tuple[torch.Tensor, torch.Tensor]
 ) -> None:
     embeddings, labels = batch
-    config = ProxyConfig(margin=name, scale=16, margin_size=0.3)
-    chosen = ProxyClassifier(CLASSES, DIM, config, Some(more=[9, 2]))
-    rows = [0, 1, 2, 3, 5, 7, 9, 11]
-    small = ProxyClassifier(len(rows), DIM, config)
+    selection = SelectionConfig(kind=kind, rate=0.7, budget=8, neighbours=2)
+    config = ProxyConfig(margin=name, scale=16, margin_size=0.3, selection=selection)
+    chosen = ProxyClassifier(CLASSES, DIM, config)
+
+    found = chosen(embeddings, labels)
+    found.loss.backward()
+
+    assert chosen.weight.grad is not None and chosen.weight.grad.is_sparse
+    rows = chosen.weight.grad.coalesce().indices()[0].tolist()
+    assert len(rows) == 8 and {0, 1, 3, 5, 7, 11} <= set(rows)
+    # The same as full softmax over what was chosen.
+    small = ProxyClassifier(len(rows), DIM, ProxyConfig(margin=name, scale=16, margin_size=0.3))
     small.load_state_dict({"weight": chosen.weight[rows]})
     labels_in_small = torch.tensor(
         [[rows.index(c) if c >= 0 else -1 for c in row] for row in labels]
     )
-
-    found, expected = chosen(embeddings, labels), small(embeddings, labels_in_small)
-    found.loss.backward()
+    expected = small(embeddings, labels_in_small)
     expected.loss.backward()
-
     torch.testing.assert_close(found.loss, expected.loss)
     torch.testing.assert_close(found.sample_losses, expected.sample_losses)
-    assert chosen.weight.grad is not None
     assert small.weight.grad is not None
-    torch.testing.assert_close(chosen.weight.grad[rows], small.weight.grad)
-    assert chosen.weight.grad[[4, 6, 8, 10]].eq(0).all()
+    torch.testing.assert_close(chosen.weight.grad.coalesce().values(), small.weight.grad)
 
 
+@pytest.mark.parametrize("kind", ["uniform", "knn"])
 def test_a_selection_of_everything_is_full_softmax(
-    classifier: ProxyClassifier, batch: tuple[torch.Tensor, torch.Tensor]
+    kind: str, classifier: ProxyClassifier, batch: tuple[torch.Tensor, torch.Tensor]
 ) -> None:
     full = classifier(*batch).loss
-    classifier.selection = Some(more=list(range(CLASSES)))
+    full.backward()
+    gradient = classifier.weight.grad
+    classifier.weight.grad = None
+    classifier.set_selection(SelectionConfig(kind=kind, rate=1.0, budget=CLASSES))
 
-    torch.testing.assert_close(classifier(*batch).loss, full)
+    loss = classifier(*batch).loss
+    loss.backward()
+
+    torch.testing.assert_close(loss, full)
+    assert classifier.weight.grad is not None and gradient is not None
+    torch.testing.assert_close(classifier.weight.grad.to_dense(), gradient)
 
 
-def test_full_softmax_copies_no_proxies() -> None:
-    weight = torch.randn(CLASSES, DIM)
+def test_linked_classes_are_not_pushed_apart(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+    config, links = ProxyConfig(scale=16, margin_size=0.3), torch.tensor([[3, 6], [9, 1]])
+    linked = ProxyClassifier(CLASSES, DIM, config, links=links)
+    free = ProxyClassifier(CLASSES, DIM, config)
+    only_3 = batch[0][:1], batch[1][:1]
 
-    assert AllClasses()(torch.tensor([[1]]), weight).rows is None
+    for classifier in (linked, free):
+        classifier(*only_3).loss.backward()
+
+    assert linked.weight.grad is not None and free.weight.grad is not None
+    assert linked.weight.grad[6].eq(0).all()
+    assert free.weight.grad[6].ne(0).any()
+    others = [c for c in range(CLASSES) if c != 6]
+    torch.testing.assert_close(
+        linked.weight.grad[others], free.weight.grad[others], rtol=1e-3, atol=1e-4
+    )
+
+
+def test_gradients_of_embeddings_are_those_of_autograd(
+    batch: tuple[torch.Tensor, torch.Tensor],
+) -> None:
+    # Full softmax written with plain PyTorch, as an independent path through normalisation and all.
+    classifier = ProxyClassifier(CLASSES, DIM, ProxyConfig(scale=16, margin_size=0.3))
+    labels = torch.tensor([4, 0, 11, 4, 2])
+    ours, plain = (batch[0].clone().requires_grad_() for _ in range(2))
+    weight = classifier.weight.detach().clone().requires_grad_()
+
+    (3 * classifier(ours, labels).loss).backward()
+    cosines = F.normalize(plain, dim=1) @ F.normalize(weight, dim=1).T
+    logits = 16 * (cosines - 0.3 * F.one_hot(labels, CLASSES))
+    (3 * F.cross_entropy(logits, labels)).backward()
+
+    assert ours.grad is not None and plain.grad is not None
+    assert classifier.weight.grad is not None and weight.grad is not None
+    torch.testing.assert_close(ours.grad, plain.grad)
+    torch.testing.assert_close(classifier.weight.grad, weight.grad)
 
 
 @pytest.mark.parametrize("name", list(MARGINS))
@@ -259,7 +291,8 @@ def test_start_from_means(classifier: ProxyClassifier) -> None:
     classes = torch.tensor([2, 2, 7, 5, 5])
     weights = torch.tensor([3.0, 1.0, 0.5, 1.0, 1.0])
 
-    classifier.start_from_means(opposite.half(), classes, weights)
+    classifier.start_from_means([(opposite[:2].half(), classes[:2], weights[:2])])
+    classifier.start_from_means([(opposite[2:].half(), classes[2:], weights[2:])])
 
     expected = before.clone()
     expected[2] = F.normalize(3 * members[0] + members[1], dim=0)

@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from oclear.proxies.loss import margin_softmax_loss
+from oclear.proxies.batch import gather_batch
+from oclear.proxies.loss import Compared, MarginSoftmax, Targets
 from oclear.proxies.margins import MARGINS, MarginName
+from oclear.proxies.shards import Shards
 
 MARGIN_SIZES: dict[MarginName, float] = {"cosface": 0.35, "arcface": 0.5}
 Case = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
@@ -70,8 +72,31 @@ cases = st.builds(
 margins = st.sampled_from(list(MARGINS))
 
 
+NOTHING = torch.empty(2, 0, dtype=torch.int64)
+
+
+def compare(
+    case: Case, name: MarginName, scale: float = 16.0, left_out: torch.Tensor = NOTHING
+) -> Compared:
+    """With unit vectors as proxies, embeddings are their cosines, and so are the gradients."""
+    cosines, labels, weights = case
+    shards = Shards(cosines.shape[1], None)
+    batch = gather_batch(cosines, labels, weights, torch.ones(len(labels)), shards)
+    targets = Targets(labels, left_out, batch.label_weights, torch.ones(len(labels)))
+    softmax = MarginSoftmax(MARGINS[name], MARGIN_SIZES[name], scale)
+    return softmax.compare(cosines, torch.eye(cosines.shape[1]), targets, shards, cosines.shape[1])
+
+
 def loss_of(case: Case, name: MarginName, scale: float = 16.0) -> torch.Tensor:
-    return margin_softmax_loss(*case, MARGINS[name], MARGIN_SIZES[name], scale)
+    return compare(case, name, scale).losses
+
+
+def gradient_of(
+    case: Case, name: MarginName, scale: float = 16.0, left_out: torch.Tensor = NOTHING
+) -> torch.Tensor:
+    gradient = compare(case, name, scale, left_out).embedding_gradient
+    assert gradient is not None
+    return gradient
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
@@ -94,12 +119,80 @@ def test_has_the_gradient_of_the_dense_loss(case: Case, name: MarginName) -> Non
     (
         expected + 0 * precise.sum()
     ).backward()  # where no row has a label, there is no path to the cosines
-    cosines = cosines.clone().requires_grad_()
 
-    loss_of((cosines, labels, weights), name).sum().backward()
+    found = gradient_of(case, name)
 
-    assert cosines.grad is not None and precise.grad is not None
-    torch.testing.assert_close(cosines.grad, precise.grad.float(), rtol=1e-4, atol=1e-4)
+    assert precise.grad is not None
+    torch.testing.assert_close(found, precise.grad.float(), rtol=1e-4, atol=1e-4)
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(case=cases, name=margins)
+def test_the_gradient_of_the_proxies_is_that_of_the_same_products(
+    case: Case, name: MarginName
+) -> None:
+    compared = compare(case, name)
+
+    assert compared.embedding_gradient is not None and compared.row_gradient is not None
+    # d/dw_j = sum_i g_ij e_i where the logits' gradient g is what unit vectors show as that of the embeddings.
+    expected = compared.embedding_gradient.T @ case[0]
+    torch.testing.assert_close(compared.row_gradient, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("samples_at_once", [1, 2, 3])
+def test_blocks_of_samples_change_nothing(
+    samples_at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = make_case(7, 5, 11, 2)
+    left_out = torch.tensor([[0, 2, 2, 4], [3, 1, 9, 0]])
+    whole = compare(case, "arcface", left_out=left_out)
+    monkeypatch.setattr("oclear.proxies.loss._LEAST_SAMPLES", samples_at_once)
+    monkeypatch.setattr("oclear.proxies.loss._CPU_LOGITS", 1)
+
+    blocks = compare(case, "arcface", left_out=left_out)
+
+    torch.testing.assert_close(blocks.losses, whole.losses)
+    torch.testing.assert_close(blocks.embedding_gradient, whole.embedding_gradient)
+    torch.testing.assert_close(blocks.row_gradient, whole.row_gradient)
+
+
+def test_what_is_left_out_of_a_sample_is_as_if_it_were_not_there() -> None:
+    cosines, _, weights = make_case(5, 2, 6, 1)
+    labels = torch.tensor([[2], [4]])
+    without = [0, 2, 3, 5]  # for the first sample
+    expected = loss_of((cosines[:1, without], torch.tensor([[1]]), weights[:1]), "cosface")
+    left_out = torch.tensor([[0, 0], [1, 4]])
+
+    compared = compare((cosines, labels, weights), "cosface", left_out=left_out)
+
+    torch.testing.assert_close(compared.losses[:1], expected)
+    torch.testing.assert_close(
+        compared.losses[1:], loss_of((cosines[1:], labels[1:], weights[1:]), "cosface")
+    )
+    assert compared.embedding_gradient is not None
+    assert compared.embedding_gradient[0, [1, 4]].eq(0).all()
+    assert compared.embedding_gradient[1, 1] > 0
+
+
+def test_products_in_bf16_stay_near_those_in_fp32() -> None:
+    random = torch.Generator().manual_seed(0)
+    embeddings, rows = (
+        torch.nn.functional.normalize(torch.randn(n, 64, generator=random), dim=1) for n in (6, 40)
+    )
+    shards = Shards(40, None)
+    labels = torch.randint(40, (6, 1), generator=random)
+    targets = Targets(labels, NOTHING, torch.ones(6, 1), torch.full((6,), 1 / 6))
+    softmax = MarginSoftmax(MARGINS["cosface"], 0.3, 30.0)
+
+    rounded = rows.bfloat16()
+    exact = softmax.compare(embeddings, rounded.float(), targets, shards, 40)
+    found = softmax.compare(embeddings, rounded, targets, shards, 40)
+
+    assert found.losses.dtype == torch.float32
+    torch.testing.assert_close(found.losses, exact.losses, rtol=0.02, atol=0.05)
+    for name in ("embedding_gradient", "row_gradient"):
+        expected = getattr(exact, name)
+        assert (getattr(found, name) - expected).norm() < 0.03 * expected.norm()
 
 
 @settings(max_examples=30, deadline=None, derandomize=True)
@@ -137,13 +230,12 @@ def test_padding_changes_nothing(case: Case, name: MarginName) -> None:
 
 
 def test_padding_does_not_take_class_0_out_of_the_negatives() -> None:
-    cosines = torch.zeros(1, 4, requires_grad=True)
+    gradient = gradient_of(
+        (torch.zeros(1, 4), torch.tensor([[2, -1]]), torch.ones(1, 2)), "cosface"
+    )
 
-    loss_of((cosines, torch.tensor([[2, -1]]), torch.ones(1, 2)), "cosface").sum().backward()
-
-    assert cosines.grad is not None
-    assert (cosines.grad[0, [0, 1, 3]] > 0).all()
-    assert cosines.grad[0, 2] < 0
+    assert (gradient[0, [0, 1, 3]] > 0).all()
+    assert gradient[0, 2] < 0
 
 
 @pytest.mark.parametrize("name", list(MARGINS))
@@ -153,43 +245,36 @@ def test_the_other_labels_of_a_sample_are_never_its_negatives(name: MarginName) 
     cosines, _, _ = make_case(0, 1, 8, 3)
     raised = cosines.clone()
     raised[0, [4, 6]] = 0.97
-    case = cosines.clone().requires_grad_(), labels, only_the_first
+    case = cosines, labels, only_the_first
 
-    losses = loss_of(case, name)
-    losses.sum().backward()
-
-    assert torch.equal(losses, loss_of((raised, labels, only_the_first), name))
-    assert case[0].grad is not None
-    assert (case[0].grad[0, [4, 6]] == 0).all()
+    assert torch.equal(loss_of(case, name), loss_of((raised, labels, only_the_first), name))
+    assert (gradient_of(case, name)[0, [4, 6]] == 0).all()
 
 
 @pytest.mark.parametrize("name", list(MARGINS))
 def test_every_label_of_a_sample_is_only_pulled(name: MarginName) -> None:
     cosines, _, weights = make_case(1, 3, 9, 3)
-    cosines.requires_grad_()
     labels = torch.tensor([[0, 5, 8], [2, 1, -1], [7, 3, 4]])
 
-    loss_of((cosines, labels, weights), name).sum().backward()
+    gradient = gradient_of((cosines, labels, weights), name)
 
-    assert cosines.grad is not None
     for row, row_labels in enumerate(labels):
         own = row_labels[row_labels >= 0]
         others = [c for c in range(9) if c not in own]
-        assert (cosines.grad[row, own] < 0).all()
-        assert (cosines.grad[row, others] > 0).all()
+        assert (gradient[row, own] < 0).all()
+        assert (gradient[row, others] > 0).all()
 
 
 @pytest.mark.parametrize("name", list(MARGINS))
 def test_a_sample_of_every_class_has_no_loss_and_a_finite_gradient(name: MarginName) -> None:
-    cosines = torch.rand(2, 3, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    cosines = torch.rand(2, 3, generator=torch.Generator().manual_seed(0))
+    case = cosines, torch.tensor([[2, 0, 1], [0, -1, -1]]), torch.ones(2, 3)
 
-    losses = loss_of((cosines, torch.tensor([[2, 0, 1], [0, -1, -1]]), torch.ones(2, 3)), name)
-    losses.sum().backward()
+    gradient = gradient_of(case, name)
 
-    assert losses[0] == 0
-    assert cosines.grad is not None
-    assert (cosines.grad[0] == 0).all()
-    assert cosines.grad.isfinite().all()
+    assert loss_of(case, name)[0] == 0
+    assert (gradient[0] == 0).all()
+    assert gradient.isfinite().all()
 
 
 def test_only_the_proportions_of_label_weights_count() -> None:
@@ -202,33 +287,19 @@ def test_only_the_proportions_of_label_weights_count() -> None:
 
 
 @pytest.mark.parametrize("name", list(MARGINS))
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_cosines_give_a_finite_fp32_loss(
-    name: MarginName, dtype: torch.dtype
-) -> None:
-    # Exponentials of 64 do not fit into half precision: the case that others report as NaN.
-    cosines = torch.tensor([[1.0, -1.0, 1.0], [-1.0, 1.0, 1.0]], dtype=dtype, requires_grad=True)
+def test_a_sharp_softmax_stays_finite_at_both_ends(name: MarginName) -> None:
+    # Exponentials of 64 and -64 at once: where sums without a maximum taken out overflow.
+    case = (
+        torch.tensor([[1.0, -1.0, 1.0], [-1.0, 1.0, 1.0]]),
+        torch.tensor([[0], [0]]),
+        torch.ones(2, 1),
+    )
 
-    losses = loss_of((cosines, torch.tensor([[0], [0]]), torch.ones(2, 1)), name, scale=64.0)
-    losses.sum().backward()
+    losses = loss_of(case, name, scale=64.0)
 
-    assert losses.dtype == torch.float32
     assert losses.isfinite().all()
-    assert cosines.grad is not None
-    assert cosines.grad.isfinite().all()
+    assert gradient_of(case, name, scale=64.0).isfinite().all()
     assert losses[1] > 128
-
-
-@pytest.mark.parametrize("name", list(MARGINS))
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_the_precision_of_the_cosines_is_not_that_of_the_margin(
-    name: MarginName, dtype: torch.dtype
-) -> None:
-    cosines, labels, weights = make_case(4, 5, 10, 3)
-    rounded = cosines.to(dtype)
-
-    expected = loss_of((rounded.float(), labels, weights), name, scale=64.0)
-    assert torch.equal(loss_of((rounded, labels, weights), name, scale=64.0), expected)
 
 
 class Allocations(TorchDispatchMode):
@@ -257,25 +328,17 @@ class Allocations(TorchDispatchMode):
 @pytest.mark.parametrize("name", list(MARGINS))
 def test_no_mask_of_batch_by_classes_is_made(name: MarginName) -> None:
     batch, classes = 4, 3_000
-    cosines, labels, weights = make_case(3, batch, classes, 3)
-    cosines.requires_grad_()
-    saved: set[int] = set()
+    case = make_case(3, batch, classes, 3)
+    shards = Shards(classes, None)
+    targets = Targets(case[1], NOTHING, case[2], torch.ones(batch))
+    rows = torch.eye(classes, 8)
+    softmax = MarginSoftmax(MARGINS[name], MARGIN_SIZES[name], 16.0)
 
-    def note(tensor: torch.Tensor) -> torch.Tensor:
-        if tensor.numel() >= classes:
-            saved.add(tensor.untyped_storage().data_ptr())
-        return tensor
+    with Allocations(classes, [rows]) as seen:
+        softmax.compare(case[0][:, :8], rows, targets, shards, classes)
 
-    with (
-        Allocations(classes, [cosines]) as forward,
-        torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor),
-    ):
-        losses = loss_of((cosines, labels, weights), name)
-    with Allocations(classes, [cosines, *forward.kept]) as backward:
-        losses.sum().backward()
-
-    # One scaled copy of the logits, without the positives; nothing else of that size is kept.
-    assert [(dtype, size) for _, dtype, size in forward.found] == [(torch.float32, batch * classes)]
-    assert len(saved - {cosines.untyped_storage().data_ptr()}) <= 1
-    assert all(dtype == torch.float32 for _, dtype, _ in backward.found), backward.found
-    assert all(size == batch * classes for _, _, size in backward.found), backward.found
+    of_batch_by_classes = [found for found in seen.found if found[2] == batch * classes]
+    # The logits and the softmax over them; what else is large is the gradient of the rows.
+    assert [dtype for _, dtype, _ in of_batch_by_classes] == [torch.float32] * 2
+    assert {size for _, _, size in seen.found} == {batch * classes, classes * 8}
+    assert all(dtype == torch.float32 for _, dtype, _ in seen.found), seen.found

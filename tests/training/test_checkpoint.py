@@ -1,83 +1,129 @@
 """A kill or a full disk at any moment costs no checkpoint that was there."""
 
 import json
+import pickle
+import resource
+import shutil
+import signal
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from pickle import UnpicklingError
 
 import pytest
 import torch
-from torch import nn
+import torch.distributed.checkpoint as dcp
 
 from oclear.errors import FormatError, OclearError
 from oclear.training.checkpoint import Checkpoints, Progress
+from oclear.training.row_shard import RowShard
 
 
 class Killed(BaseException):
     """Stands for SIGKILL: nothing catches it."""
 
 
-def module(value: float) -> nn.Module:
-    made = nn.Linear(2, 2)
-    nn.init.constant_(made.weight, value)
-    return made
-
-
 def save(checkpoints: Checkpoints, value: int) -> None:
     progress = Progress(stage=1, step=value, total_step=10 * value, best_score=0.5, samples="s")
-    checkpoints.save_last(progress, module(value), module(-value), None, loss=float(value))
+    tensors = {"model": torch.full((3,), float(value)), "rows": torch.full((2, 2), -float(value))}
+    checkpoints.save_last(progress, tensors)
 
 
 def last(folder: Path) -> tuple[int, float]:
     """The step, and the value of the weights, of the last checkpoint as another process finds it."""
-    found = Checkpoints(folder).load_last()
+    found = Checkpoints(folder).last()
     assert found is not None
-    progress, state = found
-    assert state["proxies"]["weight"][0, 0] == -state["model"]["weight"][0, 0]
-    return progress.step, float(state["model"]["weight"][0, 0])
+    tensors = {"model": torch.zeros(3), "rows": torch.zeros(2, 2)}
+    found.read(tensors)
+    assert tensors["rows"][0, 0] == -tensors["model"][0]
+    return found.progress.step, float(tensors["model"][0])
 
 
-def test_everything_comes_back(tmp_path):
+def test_everything_comes_back_to_the_bit(tmp_path):
     checkpoints = Checkpoints(tmp_path / "checkpoints")
-    assert checkpoints.load_last() is None
-    assert checkpoints.load_best() is None
-    model = module(3)
-    optimizer = torch.optim.AdamW(model.parameters())
-    model(torch.ones(1, 2)).sum().backward()
-    optimizer.step()
-    progress = Progress(2, 7, 40, 0.25, "heads", "abc")
+    assert checkpoints.last() is None
+    assert checkpoints.best() is None
+    tensors = {
+        "fp32": torch.randn(3, 4),
+        "bf16": torch.randn(5).bfloat16(),
+        "count": torch.tensor(7),
+        "indices": torch.arange(4, dtype=torch.int32),
+        "flags": torch.tensor([True, False]),
+        "parameter": torch.nn.Parameter(torch.randn(2)),
+        "empty": torch.empty(0, 2),
+    }
+    progress = Progress(2, 7, 40, 0.1 + 0.2, 0.25, "heads", "abc", {"step": 3, "ranks": 1})
 
-    checkpoints.save_last(progress, model, module(1), optimizer, loss=0.125)
-    checkpoints.save_best(progress, model, module(1))
+    checkpoints.save_last(progress, tensors)
 
-    found, state = checkpoints.load_last()
-    assert found == progress
-    assert state["loss"] == 0.125
-    assert torch.equal(state["model"]["weight"], model.weight)
-    again = torch.optim.AdamW(module(0).parameters())
-    again.load_state_dict(state["optimizer"])
-    assert again.state_dict()["state"][0]["exp_avg"].equal(
-        optimizer.state_dict()["state"][0]["exp_avg"]
-    )
-    assert torch.equal(checkpoints.load_best()["proxies"]["weight"], module(1).weight)
+    found = checkpoints.last()
+    assert found.progress == progress
+    assert found.layouts["bf16"] == (torch.Size([5]), torch.bfloat16)
+    into = {name: torch.zeros_like(tensor) for name, tensor in tensors.items()}
+    found.read(into)
+    for name, tensor in tensors.items():
+        assert torch.equal(into[name], tensor), name
+    assert checkpoints.best() is None
 
 
-@pytest.mark.parametrize("kind", [OSError, RuntimeError])  # torch hides a full disk in the other
-def test_a_failed_save_keeps_the_one_before_and_leaves_no_rubbish(tmp_path, monkeypatch, kind):
+def test_a_part_is_read_by_names_of_its_own(tmp_path):
+    Checkpoints(tmp_path).save_best(Progress(), {"a/x": torch.ones(2), "b/y": torch.zeros(3)})
+
+    layouts, read = Checkpoints(tmp_path).best().part("a/")
+
+    assert layouts == {"x": (torch.Size([2]), torch.float32)}
+    into = {"x": torch.zeros(2)}
+    read(into)
+    assert into["x"].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [({"other": torch.zeros(3)}, "Missing key"), ({"model": torch.zeros(4)}, "Size mismatch")],
+)
+def test_another_models_checkpoint_is_refused(tmp_path, names, message):
+    save(Checkpoints(tmp_path), 1)
+
+    with pytest.raises(FormatError, match=f"damaged or of another model .*{message}"):
+        Checkpoints(tmp_path).last().read(names)
+
+
+@contextmanager
+def small_disk(most: int) -> Iterator[None]:
+    """No file can grow past a size, as on a full disk; a real failure of the system, deep within the writer."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+@pytest.mark.parametrize("most", [0, 100, 2000])
+def test_a_full_disk_keeps_the_one_before_and_leaves_no_rubbish(tmp_path, most):
     checkpoints = Checkpoints(tmp_path)
     save(checkpoints, 1)
 
-    def full_disk(state: object, path: Path) -> None:
-        path.write_bytes(b"half of it")
-        raise kind("unexpected pos 576 vs 534")
-
-    with monkeypatch.context() as patch, pytest.raises(OclearError, match="is the disk full"):
-        patch.setattr("torch.save", full_disk)
+    with small_disk(most), pytest.raises(OclearError, match="is the disk full") as error:
         save(checkpoints, 2)
 
-    assert last(tmp_path) == (1, 1.0)
+    assert len(str(error.value).splitlines()) == 2
+    assert "go on with --resume" in str(error.value)
     assert [path.name for path in tmp_path.iterdir()] == ["last"]
+    assert last(tmp_path) == (1, 1.0)
     save(checkpoints, 3)
     assert last(tmp_path) == (3, 3.0)
+
+
+def test_stopping_by_hand_while_saving_is_no_full_disk(tmp_path, monkeypatch):
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch, "save", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        save(Checkpoints(tmp_path), 1)
 
 
 @pytest.mark.parametrize("renames_done", [0, 1, 2])
@@ -87,6 +133,8 @@ def test_a_kill_around_the_renames_keeps_one_whole_checkpoint(tmp_path, monkeypa
     rename, done = Path.rename, []
 
     def killed(self: Path, target: Path) -> Path:
+        if self.name not in ("last", ".last.tmp"):
+            return rename(self, target)
         if len(done) == renames_done:
             raise Killed
         done.append(target)
@@ -116,6 +164,8 @@ def test_a_second_kill_costs_no_more_than_the_first(tmp_path, monkeypatch, first
         done: list[Path] = []
 
         def killed(self: Path, target: Path, done=done, most=most) -> Path:
+            if self.name not in ("last", ".last.tmp", ".last.old"):
+                return rename(self, target)
             if len(done) == most:
                 raise Killed
             done.append(target)
@@ -131,25 +181,77 @@ def test_a_second_kill_costs_no_more_than_the_first(tmp_path, monkeypatch, first
     assert step in (1, 3)
 
 
-def test_another_format_is_refused_and_named(tmp_path):
+def test_older_and_newer_formats_are_refused_and_named(tmp_path):
     checkpoints = Checkpoints(tmp_path)
     save(checkpoints, 1)
     file = tmp_path / "last" / "progress.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), "format_version": 99}))
+    for version in (1, 99):
+        file.write_text(json.dumps({**json.loads(file.read_text()), "format_version": version}))
+        with pytest.raises(FormatError, match=f"checkpoint format {version}, this program reads 2"):
+            checkpoints.last()
+    file.write_text('{"format_ver')
+    with pytest.raises(FormatError, match=r"progress\.json: damaged"):
+        checkpoints.last()
 
-    with pytest.raises(FormatError, match="checkpoint format 99, this program reads 1"):
-        checkpoints.load_last()
+
+@pytest.mark.parametrize("file", [".metadata", "__0_0.distcp"])
+def test_a_damaged_checkpoint_is_refused(tmp_path, file):
+    save(Checkpoints(tmp_path), 1)
+    path = tmp_path / "last" / file
+    path.write_bytes(path.read_bytes()[:100])
+
+    with pytest.raises(FormatError, match="damaged"):
+        last(tmp_path)
+
+
+class Evil:
+    """Leaves a file behind wherever it is unpickled."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self):
+        return (Path.touch, (self.trace,))
 
 
 def test_no_code_of_a_checkpoint_is_run(tmp_path):
-    class Evil:
-        def __reduce__(self):
-            return (Path.touch, (tmp_path / "run",))
+    trace = tmp_path / "trace"
+    folder = tmp_path / "checkpoints"
+    save(Checkpoints(folder), 1)
+    (folder / "last" / ".metadata").write_bytes(pickle.dumps(Evil(trace)))
+    with pytest.raises(FormatError, match="which no checkpoint of ours does"):
+        last(folder)
 
-    checkpoints = Checkpoints(tmp_path)
-    save(checkpoints, 1)
-    torch.save({"model": Evil()}, tmp_path / "last" / "state.pt")
+    # As bytes, which DCP would unpickle.
+    shutil.rmtree(folder / "last")
+    with warnings.catch_warnings(action="ignore"):
+        dcp.save({"model": Evil(trace)}, checkpoint_id=folder / "last")
+    (folder / "last" / "progress.json").write_text('{"format_version": 2}')
+    with pytest.raises(FormatError, match=r"holds .*BytesStorageMetadata"):
+        last(folder)
 
-    with pytest.raises(UnpicklingError):
-        checkpoints.load_last()
-    assert not (tmp_path / "run").exists()
+    # In the place of a tensor.
+    shutil.rmtree(folder / "last")
+    save(Checkpoints(folder), 1)
+    torch.save(Evil(trace), folder / "last" / "__0_0.distcp")
+    with pytest.raises(FormatError, match="damaged"):
+        last(folder)
+    assert not trace.exists()
+
+
+# Rows
+
+
+@pytest.mark.parametrize("block_bytes", [1, 40, 64 << 20])
+@pytest.mark.parametrize("shape", [(10,), (10, 3)])
+def test_rows_are_read_by_any_split_of_them(tmp_path, monkeypatch, block_bytes, shape):
+    """That several ranks write them is tested with several ranks, in test_ranks.py."""
+    monkeypatch.setattr("oclear.training.row_shard._BLOCK_BYTES", block_bytes)
+    rows = torch.randn(shape)
+    Checkpoints(tmp_path).save_last(Progress(), {"rows": RowShard(rows, 0, 10)})
+
+    for size in range(1, 11):
+        for start in range(10 - size + 1):
+            into = torch.zeros(size, *shape[1:])
+            Checkpoints(tmp_path).last().read({"rows": RowShard(into, start, 10)})
+            assert torch.equal(into, rows[start : start + size])

@@ -12,9 +12,8 @@ from oclear.errors import OclearError
 from oclear.model import TwoTowerModel
 from oclear.model.encode import encode_documents, encode_queries
 from oclear.tables import SkippedImages
+from oclear.training.cached_features import Level, PictureCache
 from oclear.training.feature_cache import (
-    Level,
-    PictureCache,
     cache_pictures,
     cache_texts,
     refuse_too_large,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from pydantic import BaseModel, ConfigDict
 from safetensors.torch import save_file
@@ -23,6 +26,7 @@ from oclear.commands.shared.runs import (
     run_folder,
 )
 from oclear.config import write_run_record
+from oclear.errors import FormatError, InputError
 from oclear.governance import read_samples
 from oclear.model import ModelConfig, TwoTowerModel
 from oclear.progress import Reporter
@@ -38,6 +42,9 @@ from oclear.tables import (
     write_table,
 )
 from oclear.training import TrainConfig, Trainer, TrainingData, ValidationSet
+from oclear.training.memory import choose, estimate_memory
+from oclear.training.ranks import Ranks, joined_ranks
+from oclear.training.room import room_for_a_process
 from oclear.training.samples import build_samples
 
 
@@ -63,7 +70,7 @@ def train(
     resume: bool = False,
     cache: Path | None = None,
 ) -> CommandResult:
-    """Trains a model on the samples of ``oclear categorize``.
+    """Trains a model on the samples of ``oclear categorize``: in this process, or with the others of torchrun.
 
     Args:
         samples: The folder of ``oclear categorize``.
@@ -71,7 +78,7 @@ def train(
         queries: The photos; ``split = train`` is learned from. The best checkpoint is chosen on ``split = val`` where
             its true items are given, else on clicks that categorize held out.
         start: A model whose weights to start from, instead of pretrained encoders.
-        out: Gets ``model/``, ``proxies/``, ``checkpoints/`` and ``metrics.jsonl``.
+        out: Gets ``model/``, ``proxies/``, ``checkpoints/`` and ``metrics.jsonl``. Under torchrun all ranks see it.
         config: Model and curriculum.
         reporter: Says what happens.
         overwrite: Replace ``out``.
@@ -80,7 +87,38 @@ def train(
 
     Raises:
         InputError: Options or tables that do not go together.
+        StoppedByOtherRankError: Another process failed, and says why.
     """
+    with joined_ranks() as ranks:
+        return _train(
+            samples,
+            items,
+            queries,
+            start,
+            out,
+            config,
+            reporter if ranks.is_main else Reporter(quiet=True),
+            ranks,
+            overwrite=overwrite,
+            resume=resume,
+            cache=cache,
+        )
+
+
+def _train(
+    samples: Path,
+    items: Path,
+    queries: Path,
+    start: Path | None,
+    out: Path,
+    config: TrainCommandConfig,
+    reporter: Reporter,
+    ranks: Ranks,
+    *,
+    overwrite: bool,
+    resume: bool,
+    cache: Path | None,
+) -> CommandResult:
     refuse_overwriting(out, samples, items, queries, start)
     sample_table, categories, held_out = read_samples(samples)
     item_table, all_queries = read_items(items), read_queries(queries)
@@ -97,35 +135,47 @@ def train(
         refuse_other_run(out, config, {"from": start})
     elif not overwrite:
         refuse_non_empty(out)
+    ranks.wait()  # until all have seen the folder as it was
 
     torch.manual_seed(config.training.seed)
     model = place(
         TwoTowerModel.from_encoders(config.model)
         if start is None
         else TwoTowerModel.from_pretrained(start)
-    )
+    ).eval()
     names = model.text_columns_of(item_table.table.column_names)
-    data = TrainingData(sample_set, query_pictures, item_pictures, item_table.texts(names))
-    if overwrite and not goes_on and out.is_dir():
+    data = TrainingData(
+        sample_set,
+        query_pictures,
+        item_pictures,
+        item_table.texts(names),
+        sample_set.class_pairs(_links(samples)),
+    )
+    if overwrite and not goes_on and out.is_dir() and ranks.is_main:
+        with _locked(out):
+            pass
         with atomic_folder(out, overwrite=True):
             pass
-    with run_folder(out, lambda: (out / "checkpoints" / "last").is_dir()) as folder:
-        inputs = {"samples": samples, "items": items, "queries": queries, "from": start}
-        write_run_record(folder, "train", config, inputs)
+    with _shared_run_folder(out, ranks) as folder:
+        if ranks.is_main:
+            inputs = {"samples": samples, "items": items, "queries": queries, "from": start}
+            write_run_record(folder, "train", config, inputs)
+        training = _settled(config.training, model, sample_set.num_classes, folder, ranks, reporter)
         trainer = Trainer(
             model,
             data,
             validation,
-            config.training,
+            training,
             folder,
             reporter,
             new_heads=start is None,
             cache=cache or folder / "features",
+            ranks=ranks,
         )
         with _denormals_flushed():
             result = trainer.run()
-        _save(folder, trainer, sample_set.category_ids)
-        if cache is None:
+        _save(folder, trainer, sample_set.category_ids, ranks)
+        if cache is None and ranks.is_main:
             shutil.rmtree(folder / "features", ignore_errors=True)
     data_out = {
         "model_id": model.model_id,
@@ -136,7 +186,7 @@ def train(
         "validation_identical@1": result.best_score,
         "validation_on": validation.source if validation else None,
         "best_stage": result.best_stage,
-        "skipped": len(trainer.skipped),
+        "skipped": len(trainer.opener.skipped),
         "out": str(out),
     }
     score = "not validated" if result.best_score is None else f"{result.best_score:.4f}"
@@ -145,6 +195,71 @@ def train(
         f"final loss {result.final_loss:.4f}, validation Identical@1 {score}"
     )
     return CommandResult(data_out, view)
+
+
+def _settled(
+    config: TrainConfig,
+    model: TwoTowerModel,
+    classes: int,
+    folder: Path,
+    ranks: Ranks,
+    reporter: Reporter,
+) -> TrainConfig:
+    """The curriculum as it fits into memory. A run that goes on keeps to what it began with, wherever it goes on."""
+    file = folder / "settled.json"
+    if file.is_file():
+        begun_with = TrainConfig.model_validate_json(file.read_text())
+        config = begun_with.model_copy(update={"automatic": False})
+    room = min(ranks.gather(room_for_a_process(model.device)))
+    settled, reason = choose(estimate_memory(config, model, classes, ranks.count), room)
+    reporter.say(f"memory: {reason}")
+    if ranks.is_main:
+        part = file.with_suffix(".part")
+        part.write_text(settled.model_dump_json(indent=2) + "\n")
+        part.replace(file)
+    return settled
+
+
+@contextmanager
+def _shared_run_folder(out: Path, ranks: Ranks) -> Iterator[Path]:
+    """The folder that all ranks work in, made and tidied up by rank 0."""
+    if ranks.is_main:
+        with run_folder(out, lambda: _has_learned(out)) as folder, _locked(folder):
+            ranks.wait()
+            yield folder
+            ranks.wait()
+    else:
+        ranks.wait()
+        yield out
+        ranks.wait()
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keeps a second training out of a folder: one that is thought dead may still be writing.
+
+    Raises:
+        InputError: Another process is at work here.
+    """
+    handle = os.open(
+        folder, os.O_RDONLY
+    )  # the folder itself, so that there is no file to leave behind
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(
+                f"{folder}: another process is training here", "Wait for it, or end it first."
+            ) from error
+        yield
+    finally:
+        os.close(handle)
+
+
+def _has_learned(out: Path) -> bool:
+    """Whether a run has come as far as its first step, so that its folder is worth keeping."""
+    metrics = out / "metrics.jsonl"
+    return metrics.is_file() and metrics.stat().st_size > 0
 
 
 @contextmanager
@@ -183,11 +298,34 @@ def _validation(
     return None
 
 
-def _save(folder: Path, trainer: Trainer, category_ids: np.ndarray) -> None:
-    """Writes ``model/`` and ``proxies/``, each whole or not at all."""
-    with atomic_folder(folder / "proxies", overwrite=True) as proxies:
-        weights = {"weight": trainer.proxies.weight.detach().cpu().contiguous()}
-        save_file(weights, proxies / "proxies.safetensors")
+def _links(samples: Path) -> pa.Table:
+    """IDs that evidence ties without merging them."""
+    file = samples / "links.parquet"
+    try:
+        # Without partitioning, or a folder name like "wrong=0.2" becomes a column.
+        return pq.read_table(file, columns=["id_a", "id_b"], partitioning=None)
+    except (pa.ArrowException, OSError) as error:
+        raise FormatError(f"{file}: missing or damaged ({str(error)[:80]})") from error
+
+
+def _save(folder: Path, trainer: Trainer, category_ids: np.ndarray, ranks: Ranks) -> None:
+    """Writes ``model/`` and ``proxies/``, each whole or not at all; each rank writes its proxies."""
+    place = folder / "proxies"
+    parts = folder / ".proxies.parts"
+    if ranks.is_main:
+        shutil.rmtree(parts, ignore_errors=True)
+        parts.mkdir()
+    ranks.wait()
+    number = f"-{ranks.rank + 1:05}-of-{ranks.count:05}" if ranks.count > 1 else ""
+    weights = {"weight": trainer.proxies.weight.detach().cpu().contiguous()}
+    save_file(weights, parts / f"proxies{number}.safetensors")
+    ranks.wait()
+    if not ranks.is_main:
+        return
+    with atomic_folder(place, overwrite=True) as proxies:
+        for part in parts.iterdir():
+            part.rename(proxies / part.name)
+        parts.rmdir()
         index = np.arange(len(category_ids))
         write_table(
             pa.table({"class_index": index, "category_id": category_ids}),

@@ -32,7 +32,7 @@ class SampleSet:
     """Samples with dense class indices, in numpy throughout.
 
     Args:
-        category_ids: (num_classes,) the category ID of each class index.
+        category_ids: (num_classes,) the category ID of each class index, ascending.
         is_document: (N,) bool.
         picture: (N,) int64, row in the pictures of the sample's side.
         labels: (N, P) int64 class indices, -1 where padded.
@@ -80,6 +80,17 @@ class SampleSet:
             self.label_weights[keep],
             self.purity,
         )
+
+    def class_pairs(self, links: pa.Table) -> NDArray[np.int64]:
+        """Links between category IDs as pairs of class indices, (L, 2), without those of IDs that are no class.
+
+        Args:
+            links: ``links.parquet`` of ``categorize``.
+        """
+        pairs = np.stack([links[name].to_numpy() for name in ("id_a", "id_b")], axis=1)
+        at = np.searchsorted(self.category_ids, pairs).clip(max=self.num_classes - 1)
+        found: NDArray[np.int64] = at[(self.category_ids[at] == pairs).all(axis=1)]
+        return found
 
     def searched(self) -> SampleSet:
         """Only the IDs that have a query photo, numbered anew, with their samples.

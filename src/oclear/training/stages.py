@@ -6,10 +6,12 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from oclear.proxies import ProxyConfig
+from oclear.errors import ConfigError
+from oclear.proxies import ProxyConfig, SelectionConfig
 from oclear.training.augmentation import AugmentationConfig
 
 Trains = Literal["proxies", "heads", "fusion", "encoder"]
+ProxiesOptimizer = Literal["auto", "adamw", "momentum", "adagrad"]
 
 
 class StageConfig(BaseModel):
@@ -19,6 +21,8 @@ class StageConfig(BaseModel):
     transformations of both sides), ``fusion`` (concept and gate), ``encoder`` (the image encoder). What lies below
     is frozen: its output is computed once and cached on disk, at the level that the depth allows (final embeddings;
     pooled features; spatial maps and tokens). The text encoder is always frozen.
+
+    ``batch_size`` counts the samples of all ranks together: a run means the same on any number of them.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -40,6 +44,34 @@ class StageConfig(BaseModel):
         default=0.2, ge=0, le=1, description="share of the steps over which the margin grows"
     )
     proxies_start: Literal["class_means", "random", "keep"] = "keep"
+    proxies_optimizer: ProxiesOptimizer = Field(
+        default="auto", description="auto: adamw with all classes, adagrad with some of them"
+    )
+    selection: SelectionConfig | None = Field(
+        default=None, description="which classes a step compares with; null: training.proxies'"
+    )
+
+    def resolve(self, proxies: ProxyConfig) -> StageConfig:
+        """The same with selection and optimiser set.
+
+        Args:
+            proxies: Its selection is taken where the stage has none of its own.
+
+        Raises:
+            ConfigError: AdamW, which writes every row, where only some rows have a gradient or rows are bf16.
+        """
+        selection = self.selection or proxies.selection
+        is_dense = selection.kind == "all" and proxies.precision == "fp32"
+        optimizer = self.proxies_optimizer
+        if optimizer == "auto":
+            optimizer = "adamw" if is_dense else "adagrad"
+        if optimizer == "adamw" and not is_dense:
+            raise ConfigError(
+                f"stage '{self.name}': proxies_optimizer adamw goes with all classes in fp32, "
+                f"not with {selection.kind} in {proxies.precision}",
+                "Give adagrad, momentum or auto.",
+            )
+        return self.model_copy(update={"selection": selection, "proxies_optimizer": optimizer})
 
 
 def frozen_then_finetuned(
@@ -79,6 +111,10 @@ class TrainConfig(BaseModel):
         default="leave_out", description="IDs without any query photo: no classes, or classes too"
     )
     proxies: ProxyConfig = ProxyConfig()
+    automatic: bool = Field(
+        default=True,
+        description="other selection and precision where those given do not fit; false: refused",
+    )
     augmentation: AugmentationConfig = AugmentationConfig()
     max_bad_images: float = Field(default=0.05, ge=0, le=1, description="share that may be bad")
     validations: int = Field(default=8, ge=1, description="times a stage is validated")
@@ -86,3 +122,9 @@ class TrainConfig(BaseModel):
     validation_gallery: int = Field(default=5000, ge=1)
     checkpoint_minutes: float = Field(default=2.0, ge=0)
     seed: int = 0
+
+    def resolve(self, num_classes: int) -> TrainConfig:
+        """The same with all that depends on the number of classes set."""
+        proxies = self.proxies.resolve(num_classes)
+        stages = tuple(stage.resolve(proxies) for stage in self.stages)
+        return self.model_copy(update={"proxies": proxies, "stages": stages})

@@ -1,48 +1,34 @@
-"""The training loop: stages one after the other, each a source of embeddings and an optimiser."""
+"""The training run: stages one after the other, validated, saved, taken up again after a kill."""
 
 from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
+import torch.distributed as dist
 
-from oclear.errors import InputError, OclearError
+from oclear.errors import InputError
 from oclear.model import TwoTowerModel
 from oclear.progress import Reporter
-from oclear.proxies import ProxyClassifier
-from oclear.tables import Pictures, SkippedImages
-from oclear.training.augmentation import Augmentation
-from oclear.training.checkpoint import Checkpoints, Progress
+from oclear.proxies import ProxyClassifier, ProxyState, SelectionConfig
+from oclear.training.checkpoint import Checkpoints, Progress, Saved
 from oclear.training.data import TrainingData
-from oclear.training.feature_cache import (
-    Level,
-    PictureCache,
-    TextCache,
-    cache_pictures,
-    cache_texts,
-    refuse_too_large,
-)
+from oclear.training.embedder import Inputs
+from oclear.training.health import Health
+from oclear.training.learner import Learner
 from oclear.training.metrics import MetricsLog
-from oclear.training.optimizer import build_optimizer, set_learning_rates
-from oclear.training.sampler import BalancedSampler
-from oclear.training.samples import SampleSet
-from oclear.training.sources import CachedSource, PixelSource, Source
-from oclear.training.stages import StageConfig, TrainConfig, Trains
-from oclear.training.validation import ValidationSet
+from oclear.training.proxy_start import members_of
+from oclear.training.ranks import Ranks
+from oclear.training.row_shard import RowShard
+from oclear.training.sources import Rows
+from oclear.training.stage_data import CACHED_LEVEL, StageData, StageOpener
+from oclear.training.stages import StageConfig, TrainConfig
+from oclear.training.validation import ValidationSet, validate
 
-_CACHED_LEVEL: dict[Trains, Level] = {
-    "proxies": "embedding",
-    "heads": "pooled",
-    "fusion": "spatial",
-}
-_LOG_EVERY = 20
+_LOG_EVERY = 20  # steps
 
 
 @dataclass(frozen=True)
@@ -72,11 +58,13 @@ class Trainer:
         model: Learns in place.
         data: What to learn.
         validation: Held-out photos, or None.
-        config: The curriculum.
+        config: The curriculum; what it leaves on ``auto`` is settled here by the number of classes.
         folder: For ``checkpoints/`` and ``metrics.jsonl``.
         reporter: Says what happens.
         new_heads: Whether the heads are new and shall start from the training pictures.
         cache: For what frozen parts of the model give.
+        ranks: The processes that train together; each makes its own trainer of the same arguments. One alone needs
+            no process group.
     """
 
     def __init__(
@@ -90,266 +78,194 @@ class Trainer:
         *,
         new_heads: bool,
         cache: Path,
+        ranks: Ranks | None = None,
     ) -> None:
         self.model = model.eval()
-        self.data, self.validation, self.config = data, validation, config
+        self.data, self.validation = data, validation
+        self.config = config.resolve(data.samples.num_classes)
         self.folder, self.reporter, self.new_heads, self.cache = folder, reporter, new_heads, cache
+        self.ranks = ranks or Ranks()
+        is_shared = self.ranks.count > 1
+        # Nearest classes are often twins by mistake; among all classes, look-alikes are few, and to be told apart.
+        is_selective = any(self._selection(stage).kind != "all" for stage in self.config.stages)
         torch.manual_seed(config.seed)
         self.proxies = ProxyClassifier(
-            data.samples.num_classes, model.config.embedding_dim, config.proxies
+            data.samples.num_classes,
+            model.config.embedding_dim,
+            self.config.proxies,
+            group=dist.group.WORLD if is_shared else None,
+            seed=config.seed,
+            links=torch.from_numpy(data.links if is_selective else data.links[:0]),
+            encoders_average=is_shared,
         ).to(model.device)
-        self.checkpoints = Checkpoints(folder / "checkpoints")
-        self.metrics = MetricsLog(folder / "metrics.jsonl")
+        self.checkpoints = Checkpoints(folder / "checkpoints", self.ranks)
+        self.metrics = MetricsLog(folder / "metrics.jsonl", is_writing=self.ranks.is_main)
         self.progress = Progress(samples=data.samples.fingerprint())
-        self.skipped = SkippedImages()
-        self.texts: TextCache | None = None
-        self.loss = float("nan")
 
     def run(self) -> TrainResult:
         """Trains to the end, from the last checkpoint where there is one; the best weights remain."""
-        optimizer_state = self._restore()
-        self.texts = cache_texts(self.model, self.data.texts, self.cache)
+        saved = self._restore()
+        self.opener = StageOpener(
+            self.model, self.data, self.config, self.folder, self.cache, self.reporter, self.ranks
+        )
+        if saved is not None:
+            self.opener.restore()
         while self.progress.stage < len(self.config.stages):
-            self._run_stage(self.config.stages[self.progress.stage], optimizer_state)
-            optimizer_state = None
+            self._run_stage(self.config.stages[self.progress.stage], saved)
+            saved = None
             self.progress.stage, self.progress.step = self.progress.stage + 1, 0
             self._save(None)
-        best = self.checkpoints.load_best()
-        if best is not None:
-            self.model.load_state_dict(best["model"])
-            self.proxies.load_state_dict(best["proxies"])
-        score = self.progress.best_score if best is not None else None
-        return TrainResult(self.loss, score, self.progress.best_stage, self.progress.total_step)
+        if (best := self.checkpoints.best()) is not None:
+            best.read(self._weights())
+        progress = self.progress
+        score = progress.best_score if best is not None else None
+        return TrainResult(progress.loss, score, progress.best_stage, progress.total_step)
 
-    def _run_stage(self, stage: StageConfig, optimizer_state: dict[str, Any] | None) -> None:
-        source, sampler, samples = self._open(stage)
-        total = max(1, round(stage.epochs * sampler.steps_per_epoch))
+    def _run_stage(self, stage: StageConfig, saved: Saved | None) -> None:
+        data = self._open(stage)
+        total = max(1, round(stage.epochs * data.sampler.steps_per_epoch))
         total = min(total, stage.max_steps or total)
         self.reporter.say(
-            f"stage '{stage.name}': {len(samples):,} samples of {sampler.num_classes:,} IDs, "
+            f"stage '{stage.name}': {len(data.samples):,} samples of {data.sampler.num_classes:,} IDs, "
             f"trains {stage.trains}, {total:,} steps of {stage.batch_size}"
         )
+        learner = Learner(
+            self.model, self.proxies, stage, data, total, self.config.seed, self.ranks
+        )
+        texts = self.opener.texts
+        health = Health(stage, data, texts, self.reporter, self.metrics, self.ranks)
         if self.progress.total_step == 0:
-            self._validate("start", source)
-        if self.progress.step == 0 and stage.proxies_start == "class_means":
-            self._start_proxies(source, samples)
-        if self.progress.step == 0 and stage.proxies_start == "random":
-            self.proxies.start_at_random(self.config.seed)
-        optimizer = build_optimizer(self.model, self.proxies, stage)
-        if optimizer_state is not None:
-            optimizer.load_state_dict(optimizer_state)
-        marks = self.config.validations
-        validate_at = {-(-total * mark // marks) for mark in range(1, marks + 1)}
-        saved = time.monotonic()
+            self._validate("start", learner)
+        if self.progress.step == 0:
+            self._start_proxies(learner)
+        elif saved is not None:
+            learner.optimizers.restore(*saved.part("optimizer/"))
+        looks = _marks(total, self.config.validations)
+        # Proxies alone change no embedding, so one look at the end is enough.
+        validations = {total} if stage.trains == "proxies" else looks
+        clock = time.monotonic()
         with self.reporter.task(f"stage '{stage.name}'", total) as task:
             task.advance(self.progress.step)
-            steps = source.steps(self.progress.step, total)
-            for step in range(self.progress.step, total):
-                # Dropout then depends on the step alone, and a resumed run repeats that of the unbroken one.
-                torch.manual_seed(self.config.seed * 1_000_003 + self.progress.total_step)
-                rows, embeddings = next(steps)
-                set_learning_rates(optimizer, step, total, stage.warmup)
-                self._train_step(stage, optimizer, samples, rows, embeddings, total)
-                self.progress.step += 1
-                self.progress.total_step += 1
+            for rows, inputs in data.source.steps(self.progress.step, total):
+                self._train_step(learner, health, rows, inputs)
                 task.advance()
-                if self.progress.step in validate_at:
-                    self._validate(stage.name, source)
-                if time.monotonic() - saved > 60 * self.config.checkpoint_minutes:
-                    self._save(optimizer)
-                    saved = time.monotonic()
+                if self.progress.step in validations:
+                    self._validate(stage.name, learner)
+                if self.progress.step in looks:
+                    health.look(self.progress, self.model, self.proxies)
+                if self._is_time_to_save(clock):
+                    self._save(learner)
+                    clock = time.monotonic()
 
-    def _train_step(
-        self,
-        stage: StageConfig,
-        optimizer: torch.optim.Optimizer,
-        samples: SampleSet,
-        rows: NDArray[np.int64],
-        embeddings: torch.Tensor,
-        total: int,
-    ) -> None:
-        step = self.progress.step  # steps done before this one
-        ramp = stage.margin_ramp * total
-        label_weights = torch.from_numpy(samples.label_weights[rows]).to(embeddings.device)
-        output = self.proxies(
-            embeddings,
-            torch.from_numpy(samples.labels[rows]).to(embeddings.device),
-            label_weights,
-            # How sure governance is of a photo is how much it counts.
-            sample_weights=label_weights.sum(dim=1).clamp(max=1.0),
-            margin_share=min(1.0, step / ramp) if ramp else 1.0,
-        )
-        self.loss = output.loss.item()
-        if not math.isfinite(self.loss):
-            raise OclearError(
-                f"the loss is {self.loss} at step {step} of stage '{stage.name}'",
-                "Lower the learning rates of this stage and start again.",
+    def _train_step(self, learner: Learner, health: Health, rows: Rows, inputs: Inputs) -> None:
+        progress = self.progress
+        progress.loss = learner.train_step(progress.step, progress.total_step, rows, inputs)
+        if not math.isfinite(progress.loss):
+            health.stop(progress, rows, learner.sample_losses)
+        if progress.step % _LOG_EVERY == 0 or progress.step == learner.total - 1:
+            values = {"loss": progress.loss, "lr": learner.optimizers.rate}
+            self.metrics.write(
+                learner.stage.name, progress.step + 1, progress.total_step + 1, **values
             )
-        optimizer.zero_grad(set_to_none=True)
-        output.loss.backward()
-        optimizer.step()
-        if step % _LOG_EVERY == 0 or step == total - 1:
-            rate = optimizer.param_groups[0]["lr"]
-            done = self.progress.total_step + 1
-            self.metrics.write(stage.name, step + 1, done, loss=self.loss, lr=rate)
+        progress.step += 1
+        progress.total_step += 1
 
-    # What a stage learns from
+    # The start of a stage
 
-    def _open(self, stage: StageConfig) -> tuple[Source, BalancedSampler, SampleSet]:
-        level = _CACHED_LEVEL.get(stage.trains)
-        caches = None
-        if self.new_heads and self.progress.total_step == 0:
-            caches = self._open_caches("spatial" if level == "spatial" else "pooled")
-            self.model.heads.fit_start(*(_some_features(cache) for cache in caches))
-            if level == "embedding":  # what the heads start from is not what they give
-                caches = None
-        if caches is None and (level or not self._readable_file.is_file()):
-            caches = self._open_caches(level or "pooled")
-        samples = self._readable(caches)
-        if stage.samples == "medium":
-            samples = samples.medium(self.config.medium_share)
-        # Two stages of one size must not see the same batches and crops.
-        seed = (self.config.seed, self.progress.stage)
-        sampler = BalancedSampler(
-            samples,
-            stage.batch_size,
-            stage.document_share,
-            seed,
-        )
-        data = replace(self.data, samples=samples)
-        if level is None or caches is None:
-            augmentation = Augmentation(self.config.augmentation, self.model.preprocessing)
-            source: Source = PixelSource(
-                self.model, data, sampler, augmentation, self.texts, seed, stage.dropout
-            )
-        else:
-            open_cache = partial(self._cache, level, skipped=SkippedImages())
-            source = CachedSource(
-                self.model, data, sampler, level, *caches, self.texts, open_cache, stage.dropout
-            )
-        return source, sampler, samples
+    def _open(self, stage: StageConfig) -> StageData:
+        if self.progress.total_step == 0 and self.new_heads:
+            self.opener.start_heads(CACHED_LEVEL[stage.trains])
+            self.ranks.share_weights(self.model)
+        if self.progress.step == 0:
+            self.proxies.set_selection(self._selection(stage))
+        return self.opener.open(stage, self.progress.stage)
 
-    def _open_caches(self, level: Level) -> tuple[PictureCache, PictureCache]:
-        """Features of all training photos and documents; too many unreadable pictures stop the run."""
-        if level == "spatial":
-            refuse_too_large(self.model, len(self.data.documents), self.cache)
-        self.skipped = SkippedImages()
-        queries = self._cache(level, self.data.queries, skipped=self.skipped)
-        documents = self._cache(level, self.data.documents, skipped=self.skipped)
-        total = len(self.data.queries) + len(self.data.documents)
-        self.skipped.check(total, self.config.max_bad_images)
-        self.skipped.write(self._skipped_file)
-        temporary = self._readable_file.with_suffix(".part")
-        with temporary.open("wb") as file:
-            np.savez(file, queries=queries.readable, documents=documents.readable)
-        temporary.replace(self._readable_file)
-        return queries, documents
+    def _selection(self, stage: StageConfig) -> SelectionConfig:
+        return stage.selection or self.config.proxies.selection
 
-    def _cache(self, level: Level, pictures: Pictures, *, skipped: SkippedImages) -> PictureCache:
-        with self.reporter.task(f"{pictures.side} features", len(pictures)) as task:
-            return cache_pictures(
-                self.model,
-                pictures,
-                self.texts,
-                self.cache,
-                level=level,
-                skipped=skipped,
-                progress=task.advance,
-            )
-
-    @property
-    def _readable_file(self) -> Path:
-        return self.folder / "readable.npz"
-
-    @property
-    def _skipped_file(self) -> Path:
-        return self.folder / "skipped.parquet"
-
-    def _readable(self, caches: tuple[PictureCache, PictureCache] | None) -> SampleSet:
-        """The samples whose picture can be decoded."""
-        samples = self.data.samples
-        if caches is not None:
-            queries, documents = caches[0].readable, caches[1].readable
-        else:
-            with np.load(self._readable_file) as found:
-                queries, documents = found["queries"], found["documents"]
-        keep = np.empty(len(samples), bool)
-        keep[samples.is_document] = documents[samples.picture[samples.is_document]]
-        keep[~samples.is_document] = queries[samples.picture[~samples.is_document]]
-        return samples.select(keep)
-
-    @torch.no_grad()
-    def _start_proxies(self, source: Source, samples: SampleSet) -> None:
-        """Each proxy starts at the mean of its members."""
-        vectors, classes, weights = [], [], []
-        for start in range(0, len(samples), 256):
-            rows = np.arange(start, min(start + 256, len(samples)))
-            sample, place = np.nonzero(samples.labels[rows] >= 0)
-            vectors.append(source.embed_samples(rows)[torch.from_numpy(sample)])
-            classes.append(samples.labels[rows][sample, place])
-            weights.append(samples.label_weights[rows][sample, place])
-        device = self.proxies.weight.device
-        self.proxies.start_from_means(
-            torch.cat(vectors),
-            torch.from_numpy(np.concatenate(classes)).to(device),
-            torch.from_numpy(np.concatenate(weights)).to(device),
-        )
+    def _start_proxies(self, learner: Learner) -> None:
+        if learner.stage.proxies_start == "class_means":
+            classes, data = self.proxies.classes, learner.data
+            members = members_of(classes, data.samples, data.source, learner.embed)
+            self.proxies.start_from_means(members)
+        elif learner.stage.proxies_start == "random":
+            self.proxies.start_at_random(self.config.seed)
 
     # Validation and checkpoints
 
-    def _validate(self, stage: str, source: Source) -> None:
+    def _validate(self, stage: str, learner: Learner) -> None:
+        """Notes how good the model is, and keeps it where it is the best so far."""
         if self.validation is None:
             return
-        photos, documents = self.validation.queries.pictures(), self.data.documents
-        in_gallery = np.flatnonzero(np.isin(documents.rows, self.validation.gallery))
-        photo_rows, query_vectors = source.embed_photos(photos)
-        document_rows, document_vectors = source.embed_documents(in_gallery)
-        score = self.validation.identical_at_1(
-            query_vectors,
-            photos.rows[photo_rows],
-            document_vectors,
-            documents.rows[document_rows],
+        progress, source = self.progress, learner.data.source
+        score = validate(self.validation, self.data.documents, source, learner.embed, self.ranks)
+        self.metrics.write(
+            stage, progress.step, progress.total_step, validation_identical_at_1=score
         )
-        step, total_step = self.progress.step, self.progress.total_step
-        self.metrics.write(stage, step, total_step, validation_identical_at_1=score)
+        # A stage of proxies alone leaves the model as it was: the same score, with proxies that know more.
+        is_as_good = score == progress.best_score and learner.stage.trains == "proxies"
         note = ""
-        if score > self.progress.best_score:
+        if score > progress.best_score or is_as_good:
             note = ", the best so far"
-            self.progress.best_score, self.progress.best_stage = score, stage
-            self.checkpoints.save_best(self.progress, self.model, self.proxies)
+            progress.best_score, progress.best_stage = score, stage
+            self.checkpoints.save_best(progress, self._weights())
         self.reporter.say(
-            f"  {stage}, step {step:,}: Identical@1 {score:.4f} on {len(photos):,} validation photos "
-            f"({self.validation.source}){note}"
+            f"  {stage}, step {progress.step:,}: Identical@1 {score:.4f} "
+            f"on {len(self.validation.queries):,} validation photos ({self.validation.source}){note}"
         )
 
-    def _save(self, optimizer: torch.optim.Optimizer | None) -> None:
-        self.checkpoints.save_last(self.progress, self.model, self.proxies, optimizer, self.loss)
+    def _is_time_to_save(self, clock: float) -> bool:
+        """Whether the last save is long enough ago, which rank 0 decides for all."""
+        minutes = self.config.checkpoint_minutes
+        if self.ranks.count > 1 and minutes and self.progress.step % _LOG_EVERY:
+            return False  # asking costs the ranks a message to each other
+        return self.ranks.from_main(time.monotonic() - clock > 60 * minutes)
 
-    def _restore(self) -> dict[str, Any] | None:
-        """Goes back to the last checkpoint; returns the optimiser's state where it is within a stage."""
-        found = self.checkpoints.load_last()
-        if found is None:
+    def _weights(self) -> dict[str, torch.Tensor]:
+        """The weights of model and proxies by name, as they lie in memory: to save, or to load into."""
+        weights = {f"model/{name}": value for name, value in self.model.state_dict().items()}
+        return {**weights, "proxies/weight": self._by_rows(self.proxies.weight)}
+
+    def _by_rows(self, tensor: torch.Tensor) -> torch.Tensor:
+        return RowShard(tensor, self.proxies.classes.start, self.proxies.num_classes)
+
+    def _proxy_tensors(self, state: ProxyState) -> dict[str, torch.Tensor]:
+        rows = {f"proxies/{name}": self._by_rows(value) for name, value in state.rows.items()}
+        prefix = f"proxies of rank {self.ranks.rank}"
+        return rows | {f"{prefix}/{name}": value for name, value in state.rank.items()}
+
+    def _save(self, learner: Learner | None) -> None:
+        """Saves all of the run; between two stages there are no optimisers."""
+        state = self.proxies.export_state()
+        self.progress.proxies = state.plain
+        optimizers = learner.optimizers.tensors() if learner else {}
+        tensors = {f"optimizer/{name}": value for name, value in optimizers.items()}
+        tensors |= self._weights() | self._proxy_tensors(state)
+        self.checkpoints.save_last(self.progress, tensors)
+
+    def _restore(self) -> Saved | None:
+        """Goes back to the last checkpoint."""
+        saved = self.checkpoints.last()
+        if saved is None:
             self.metrics.cut(-1)
             return None
-        progress, state = found
-        if progress.samples != self.progress.samples:
+        if saved.progress.samples != self.progress.samples:
             raise InputError(
                 f"{self.folder}: the run began with other samples than it is to go on with",
                 "Give the samples, items and queries of then, or start again with --overwrite.",
             )
-        self.progress = progress
-        if self._skipped_file.is_file():  # stages on pixels do not look at all pictures again
-            self.skipped = SkippedImages.read(self._skipped_file)
-        self.model.load_state_dict(state["model"])
-        self.proxies.load_state_dict(state["proxies"])
-        self.loss = state["loss"]
+        self.progress = saved.progress
+        # Between two stages, the graph that was saved is of the one before.
+        in_force = self.config.stages[max(0, self.progress.stage - (self.progress.step == 0))]
+        self.proxies.set_selection(self._selection(in_force))
+        state = self.proxies.empty_state(self.progress.proxies)
+        saved.read(self._weights() | self._proxy_tensors(state))
+        self.proxies.import_state(state)
         self.metrics.cut(self.progress.total_step)
         self.reporter.say(f"going on from step {self.progress.total_step:,}")
-        optimizer: dict[str, Any] | None = state["optimizer"]
-        return optimizer
+        return saved
 
 
-def _some_features(cache: PictureCache, most: int = 50_000) -> torch.Tensor:
-    """Features of evenly chosen readable pictures: enough for means and directions, whatever the catalogue's size."""
-    rows = np.flatnonzero(cache.readable)
-    return cache.rows(rows[:: -(-len(rows) // most) or 1])
+def _marks(total: int, count: int) -> set[int]:
+    """Steps that part a stage evenly, its last one among them."""
+    return {-(-total * mark // count) for mark in range(1, count + 1)}

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from oclear.tables import Items, Queries, Truth
+from oclear.tables import Items, Pictures, Queries, Truth
+from oclear.training.embedder import Inputs
+from oclear.training.ranks import Ranks
+from oclear.training.sources import Rows, Source
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,3 +90,56 @@ class ValidationSet:
         hits = np.zeros(len(self.queries), bool)
         hits[pairs[first[pairs] == self.item_rows]] = True
         return float(hits.mean())
+
+
+def validate(
+    validation: ValidationSet,
+    documents: Pictures,
+    source: Source,
+    embed: Callable[[Inputs], torch.Tensor],
+    ranks: Ranks,
+) -> float:
+    """Identical@1 of a model, each rank embedding its share of photos and gallery. Collective.
+
+    Args:
+        validation: The photos and the gallery.
+        documents: Pictures of the whole catalogue.
+        source: Gives inputs.
+        embed: Embeds them.
+        ranks: Who shares the work; rank 0 does the comparing.
+    """
+    photos = validation.queries.pictures()
+    in_gallery = np.flatnonzero(np.isin(documents.rows, validation.gallery))
+    mine = in_gallery[np.asarray(ranks.share(len(in_gallery)), np.int64)]
+    photo_rows, photo_vectors = _embedded(
+        source.photos(photos, np.asarray(ranks.share(len(photos)), np.int64)), embed, ranks
+    )
+    document_rows, document_vectors = _embedded(source.documents(mine), embed, ranks)
+    score = 0.0
+    if ranks.is_main:
+        score = validation.identical_at_1(
+            photo_vectors,
+            photos.rows[photo_rows],
+            document_vectors,
+            documents.rows[document_rows],
+        )
+    return ranks.from_main(score)
+
+
+@torch.inference_mode()
+def _embedded(
+    batches: Iterator[tuple[Rows, Inputs]],
+    embed: Callable[[Inputs], torch.Tensor],
+    ranks: Ranks,
+) -> tuple[Rows, torch.Tensor]:
+    """The rows of all ranks and their embeddings (n, dim), in order."""
+    rows, vectors = [np.empty(0, np.int64)], []
+    for batch, inputs in batches:
+        rows.append(batch)
+        vectors.append(embed(inputs).cpu())
+    found = ranks.gather((np.concatenate(rows), vectors))
+    everyones = [block for _, blocks in found for block in blocks]
+    return (
+        np.concatenate([part for part, _ in found]),
+        torch.cat(everyones) if everyones else torch.empty(0, 1),
+    )

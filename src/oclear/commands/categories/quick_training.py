@@ -19,7 +19,8 @@ from oclear.model import ModelConfig, TwoTowerModel
 from oclear.progress import Reporter
 from oclear.tables import Items, Pictures, Queries, SkippedImages, Truth
 from oclear.training import StageConfig, TrainConfig, Trainer, TrainingData
-from oclear.training.feature_cache import PictureCache, cache_pictures, cache_texts
+from oclear.training.cached_features import PictureCache
+from oclear.training.feature_cache import cache_pictures, cache_texts
 from oclear.training.samples import build_samples
 
 _CUT = 10

@@ -24,7 +24,8 @@ from oclear.tables import (
     read_features,
     write_features,
 )
-from oclear.training.feature_cache import PictureCache, TextCache, cache_pictures, cache_texts
+from oclear.training.cached_features import PictureCache, TextCache
+from oclear.training.feature_cache import cache_pictures, cache_texts
 
 
 @dataclass(frozen=True, eq=False)

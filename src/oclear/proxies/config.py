@@ -1,0 +1,88 @@
+"""How samples are compared with the proxies, as configuration."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from oclear.proxies.margins import MarginName
+
+SelectionName = Literal["all", "uniform", "knn"]
+Precision = Literal["fp32", "bf16"]
+
+_LEAST_BUDGET = 1024
+
+
+class SelectionConfig(BaseModel):
+    """Which classes a step compares its batch with.
+
+    - ``all``: full softmax. A step costs as much as there are classes.
+    - ``uniform``: the batch's own classes and others at random, a fixed share of all (Partial FC; An et al., 2022).
+    - ``knn``: the batch's own classes, their neighbours in a graph over the proxies, and others at random (KNN softmax;
+      Song et al., 2020). A step costs as much as the budget, whatever the number of classes.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: SelectionName = "all"
+    rate: float = Field(default=0.1, gt=0, le=1, description="uniform: share of the classes")
+    budget: int | None = Field(
+        default=None, ge=1, description="knn: classes of a step; null: 1 % of them, at least 1,024"
+    )
+    neighbours: int = Field(
+        default=16, ge=1, le=255, description="knn: of each class, in the graph"
+    )
+    uniform_share: float = Field(
+        default=0.2, ge=0, le=1, description="knn: share of the budget that is drawn at random"
+    )
+    twin_similarity: float | None = Field(
+        default=None, gt=0, le=1, description="knn: proxies as similar do not repel each other"
+    )
+    refresh_share: float = Field(
+        default=0.1, ge=0, le=0.5, description="knn: of a step's work, to keep the graph fresh"
+    )
+    exact_up_to: int | None = Field(
+        default=None,
+        ge=0,
+        description="knn: classes up to which the graph is exact; null: by the device",
+    )
+
+    def active_classes(self, num_classes: int) -> int:
+        """Classes that a step compares with, all ranks together; more where the batch itself has more."""
+        if self.kind == "all":
+            return num_classes
+        if self.kind == "uniform":
+            return max(1, round(self.rate * num_classes))
+        return min(num_classes, self.budget or max(_LEAST_BUDGET, num_classes // 100))
+
+
+class ProxyConfig(BaseModel):
+    """How samples are compared with the proxies.
+
+    ``scale`` and ``margin_size`` left at null are chosen by the number of classes: more classes need a sharper softmax
+    (s = 64, m = 0.4 from 100,000 classes; s = 24, m = 0.2 up to 1,000; in between on a log scale).
+    ``precision`` is that of the rows that are kept. In bf16 products are of bf16 too, the softmax stays in fp32, and
+    rows learn by stochastic rounding: take one of the row-sparse optimisers.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    margin: MarginName = "cosface"
+    margin_size: float | None = Field(default=None, ge=0, le=1.5)
+    scale: float | None = Field(default=None, gt=0)
+    precision: Precision = "fp32"
+    selection: SelectionConfig = SelectionConfig()
+
+    def resolve(self, num_classes: int) -> ProxyConfig:
+        """The same with margin and scale set."""
+        share = min(max((math.log10(max(num_classes, 1)) - 3) / 2, 0.0), 1.0)
+        return self.model_copy(
+            update={
+                "scale": self.scale if self.scale is not None else 24 + 40 * share,
+                "margin_size": self.margin_size
+                if self.margin_size is not None
+                else 0.2 + 0.2 * share,
+            }
+        )

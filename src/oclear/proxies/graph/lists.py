@@ -1,0 +1,131 @@
+"""Nearest proxies among those of the nearest clusters: inverted lists."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+from oclear.proxies.graph.kmeans import assign, spherical_kmeans
+from oclear.proxies.graph.search import Nearest
+from oclear.proxies.graph.top import largest
+from oclear.proxies.unit import unit
+
+# Lists for the square root of the rows; rows to learn a centre from; mean lists that a search looks through.
+_LISTS, SAMPLE, _PROBES = 4, 32, 16
+_MULTIPLE = 64
+
+
+def lists_for(rows: int) -> int:
+    """How many lists so many rows are put into.
+
+    Example:
+        >>> lists_for(1_000_000)
+        4000
+    """
+    return max(1, min(rows, round(_LISTS * math.sqrt(rows))))
+
+
+class InvertedLists:
+    """Rows in lists by their nearest centre (IVF; Jegou et al., "Product Quantization", 2011, without the codes).
+
+    A search is for rows of one list at a time: they look through the same lists, so that all is one matrix product.
+    Centres drift with the rows: while a round of searches goes through all rows, each learns where it is at home now,
+    and at its end the lists are sorted anew and the centres move to the means. So each round is one of k-means too.
+
+    Args:
+        weight: The rows of this rank, at least one; only looked at while searching.
+        block: Most rows that are searched for at a time.
+        random: For the first centres; its device is that of the rows.
+    """
+
+    def __init__(self, weight: torch.Tensor, block: int) -> None:
+        self.weight, self.block = weight, block
+        self.num_lists = lists_for(len(weight))
+        self.compared = min(len(weight), -(-_PROBES * len(weight) // self.num_lists))
+        self.centres = weight.new_zeros(self.num_lists, weight.shape[1])
+        self.sums = torch.zeros_like(self.centres, dtype=torch.float32)
+        self.members = torch.zeros(len(weight), dtype=torch.int32, device=weight.device)
+        self.order = torch.zeros_like(self.members)
+        self.ends = torch.zeros(self.num_lists, dtype=torch.int64)
+        self.blocks = 0
+
+    def fill(self, random: torch.Generator) -> None:
+        """Learns centres from a sample and puts each row into the list of the nearest."""
+        device, rows = self.weight.device, len(self.weight)
+        sample = torch.randint(
+            rows, (min(rows, SAMPLE * self.num_lists),), generator=random, device=device
+        )
+        if len(sample) == rows:
+            sample = torch.arange(rows, device=device)
+        self.centres = spherical_kmeans(unit(self.weight[sample]), self.num_lists, random)
+        self.members = assign(lambda part: unit(self.weight[part]), rows, self.centres).int()
+        self._sort()
+
+    def rows_of(self, block: int) -> torch.Tensor:
+        """The rows of a block, all of one list, (n,) int64; none past the last one."""
+        if block >= self.blocks:
+            return self.order[:0].long()
+        start, stop = self._starts[block], self._stops[block]
+        return self.order[start:stop].long()
+
+    def nearest(self, queries: torch.Tensor, k: int) -> Nearest:
+        """See :meth:`Search.nearest`."""
+        # Products in bf16 are compiled and kept for each shape that comes (oneDNN): so few shapes come.
+        asked = len(queries)
+        queries = F.pad(queries, (0, 0, 0, -asked % _MULTIPLE))
+        likeness = (queries @ self.centres.T)[:asked]
+        homes = likeness.argmax(dim=1)
+        # First the lists that most rows are at home in, then those nearest on average, which is less than a vote.
+        votes = torch.bincount(homes, minlength=self.num_lists) + likeness.mean(dim=0).float()
+        # Twice as many lists as have the wanted number of rows on average: cut to it, it is nearly always the same.
+        rows = self._rows_in(votes.topk(min(2 * _PROBES, self.num_lists)).indices)
+        products = (queries @ unit(self.weight.index_select(0, rows)).T)[:asked]
+        scores, columns = largest(products, min(k, len(rows)))
+        return Nearest(scores, rows[columns], homes)
+
+    def learn(self, rows: torch.Tensor, vectors: torch.Tensor, homes: torch.Tensor) -> None:
+        """Puts rows into the lists where they are at home now; in effect from the next round on."""
+        self.members[rows] = homes.int()
+        self.sums.index_add_(0, homes, vectors.float())
+
+    def end_round(self) -> None:
+        """Moves the centres to the means of their rows, and sorts the lists anew."""
+        filled = self.sums.abs().amax(dim=1, keepdim=True) > 0
+        self.centres = torch.where(filled, unit(self.sums).to(self.centres.dtype), self.centres)
+        self.sums.zero_()
+        self._sort()
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Centres and lists, and what is known of those of the next round."""
+        lists = {"order": self.order, "ends": self.ends, "centres": self.centres}
+        return {**lists, "members": self.members, "sums": self.sums}
+
+    def restore(self) -> None:
+        """Goes on with what was written into the tensors of the state."""
+        self._cut()
+
+    def _rows_in(self, lists: torch.Tensor) -> torch.Tensor:
+        """The rows of lists, one after the other, as many as a search compares with."""
+        lists = lists.cpu()
+        begins = torch.where(lists > 0, self.ends[lists - 1], 0).tolist()
+        ends = self.ends[lists].tolist()
+        parts = [self.order[begin:end] for begin, end in zip(begins, ends, strict=True)]
+        return torch.cat(parts)[: self.compared].long()
+
+    def _sort(self) -> None:
+        """Sorts the rows by list."""
+        self.order = self.members.argsort(stable=True).int()
+        self.ends = torch.bincount(self.members, minlength=self.num_lists).cumsum(0).cpu()
+        self._cut()
+
+    def _cut(self) -> None:
+        """Cuts each list into blocks."""
+        sizes = self.ends.diff(prepend=self.ends.new_zeros(1))
+        pieces = -(-sizes // self.block)
+        self.blocks = int(pieces.sum())
+        piece = torch.arange(self.blocks) - (pieces.cumsum(0) - pieces).repeat_interleave(pieces)
+        ends = self.ends.repeat_interleave(pieces)
+        self._starts = ends - sizes.repeat_interleave(pieces) + piece * self.block
+        self._stops = torch.minimum(self._starts + self.block, ends)

@@ -1,0 +1,102 @@
+"""One stage's learning: a step from inputs to updated weights."""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import torch
+from torch.nn.parallel import DistributedDataParallel
+
+from oclear.model import TwoTowerModel
+from oclear.proxies import ProxyClassifier
+from oclear.training.embedder import Embedder, Inputs
+from oclear.training.optimizers import Optimizers
+from oclear.training.ranks import Ranks
+from oclear.training.sources import Rows
+from oclear.training.stage_data import StageData
+from oclear.training.stages import StageConfig
+
+
+class Learner:
+    """Takes the steps of a stage.
+
+    Args:
+        model: Learns as deep as the stage says; replicated over the ranks, gradients averaged by DDP.
+        proxies: Learn; each rank has its rows.
+        stage: Rates and ramps, all settled.
+        data: What is learned from.
+        total: Steps of the stage.
+        seed: Of the run.
+        ranks: Who shares a batch.
+    """
+
+    def __init__(
+        self,
+        model: TwoTowerModel,
+        proxies: ProxyClassifier,
+        stage: StageConfig,
+        data: StageData,
+        total: int,
+        seed: int,
+        ranks: Ranks,
+    ) -> None:
+        self.proxies, self.stage, self.data, self.total = proxies, stage, data, total
+        self.seed, self.ranks, self.device = seed, ranks, model.device
+        self.sample_losses = torch.empty(0)
+        self.optimizers = Optimizers(model, proxies, stage, seed)
+        self.embedder = Embedder(model, data.level)
+        self._embedder_in_parallel: torch.nn.Module = self.embedder
+        if ranks.count > 1 and any(p.requires_grad for p in model.parameters()):
+            with warnings.catch_warnings():
+                # The new name of the option is not known to the older versions of torch that we run with.
+                warnings.filterwarnings("ignore", category=FutureWarning)
+                # Batch statistics are never updated, so there is nothing to send around in every step.
+                self._embedder_in_parallel = DistributedDataParallel(
+                    self.embedder, broadcast_buffers=False
+                )
+
+    def train_step(self, step: int, total_step: int, rows: Rows, inputs: Inputs) -> float:
+        """One step; gives the loss of the whole batch, the same on every rank.
+
+        Where the loss is not finite, nothing is updated.
+
+        Args:
+            step: Steps of the stage that are done.
+            total_step: Steps of the run that are done.
+            rows: This rank's samples; their own losses are in ``sample_losses`` afterwards.
+            inputs: Theirs.
+        """
+        # Dropout then depends on the step alone, and a resumed run repeats that of the unbroken one.
+        torch.manual_seed(self.seed * 1_000_003 + total_step + 7_919 * self.ranks.rank)
+        embeddings = self._embedder_in_parallel(inputs.to(self.device), self.stage.dropout)
+        samples = self.data.samples
+        label_weights = torch.from_numpy(samples.label_weights[rows]).to(self.device)
+        output = self.proxies(
+            embeddings,
+            torch.from_numpy(samples.labels[rows]).to(self.device),
+            label_weights,
+            # How sure governance is of a photo is how much it counts.
+            sample_weights=label_weights.sum(dim=1).clamp(max=1.0),
+            margin_share=self._margin_share(step),
+        )
+        self.sample_losses = output.sample_losses
+        loss = float(output.loss.item())
+        if math.isfinite(loss):
+            self.optimizers.set_rates(step, self.total)
+            self.optimizers.zero_grad()
+            output.loss.backward()
+            self.optimizers.step()
+            self.proxies.advance()
+        return loss
+
+    @torch.inference_mode()
+    def embed(self, inputs: Inputs) -> torch.Tensor:
+        """Embeddings (n, dim) as they are in use: no dropout, no gradients."""
+        embeddings: torch.Tensor = self.embedder(inputs.to(self.device))
+        return embeddings
+
+    def _margin_share(self, step: int) -> float:
+        """How much of the margin is asked for at a step, 0 to 1."""
+        ramp = self.stage.margin_ramp * self.total
+        return min(1.0, step / ramp) if ramp else 1.0

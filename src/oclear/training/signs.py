@@ -1,0 +1,72 @@
+"""What can be measured of a run's health: proxies, concepts, the neighbour graph."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from oclear.model.concept import ExternalAttention
+from oclear.training.cached_features import TextCache
+
+_MOST_PROXIES, _MOST_TEXTS = 2048, 512
+
+
+def proxy_signs(weight: torch.Tensor) -> dict[str, float]:
+    """Whether proxies still point in many directions, from an even sample of them.
+
+    Args:
+        weight: (n, dim), of any length; fewer than two say nothing.
+
+    Returns:
+        ``proxy_mean_cosine`` of two different ones, in [-1, 1]; ``proxy_rank_share``: their effective rank (Roy and
+        Vetterli, "The effective rank", 2007) as a share of what it can be, in (0, 1]; ``proxy_largest_norm``.
+
+    Example:
+        >>> proxy_signs(torch.eye(4))
+        {'proxy_mean_cosine': 0.0, 'proxy_rank_share': 1.0, 'proxy_largest_norm': 1.0}
+    """
+    if len(weight) < 2:
+        return {}
+    rows = weight.detach()[:: -(-len(weight) // _MOST_PROXIES)].float()
+    spectrum = torch.linalg.svdvals(F.normalize(rows, dim=1)).double()
+    shares = spectrum / spectrum.sum().clamp_min(1e-12)
+    rank = torch.exp(-(shares * shares.clamp_min(1e-12).log()).sum())
+    return {
+        "proxy_mean_cosine": mean_cosine(rows),
+        "proxy_rank_share": round(float(rank) / min(rows.shape), 4),
+        "proxy_largest_norm": round(float(rows.norm(dim=1).max()), 4),
+    }
+
+
+@torch.inference_mode()
+def concept_signs(concept: ExternalAttention, texts: TextCache) -> dict[str, float]:
+    """Whether the external memory tells texts apart, from an even sample of them.
+
+    Args:
+        concept: The memory.
+        texts: Token features of the items.
+
+    Returns:
+        ``dead_memory_slots``: the share of slots that get less than a hundredth of their part of the attention;
+        ``concept_mean_cosine`` of two texts, 1 where all concepts are one. Nothing for fewer than two texts.
+    """
+    rows = np.flatnonzero(texts.lengths > 0)
+    rows = rows[:: -(-len(rows) // _MOST_TEXTS) or 1]
+    if len(rows) < 2:
+        return {}
+    device = concept.keys.device
+    tokens, mask = (part.to(device) for part in texts.rows(rows))
+    attention = concept.attention(tokens, mask).sum(dim=(0, 1))
+    shares = attention / attention.sum().clamp_min(1e-12)
+    return {
+        "dead_memory_slots": round(float((shares < 0.01 / len(shares)).float().mean()), 4),
+        "concept_mean_cosine": mean_cosine(concept(tokens, mask)),
+    }
+
+
+def mean_cosine(vectors: torch.Tensor) -> float:
+    """The mean cosine of two different vectors of (n, dim), n at least 2, without computing any pair."""
+    count = len(vectors)
+    total = F.normalize(vectors.double(), dim=1).sum(dim=0)
+    return round(float((total @ total - count) / (count * (count - 1))), 4)

@@ -147,7 +147,9 @@ def test_a_killed_process_ends_like_the_unbroken_one(oclear, demo, unbroken, tmp
     out = tmp_path / "out"
     # The processor's own half precision is off in these tests, so it is in the process too.
     script = (
-        "import sys, oclear.model.precision as p; p.has_fast_bf16 = lambda device_type: False;"
+        "import sys, torch, oclear.model.precision as p; p.has_fast_bf16 = lambda device_type: False;"
+        # Sums depend on how many threads share them.
+        f"torch.set_num_threads({torch.get_num_threads()});"
         "from oclear import cli; sys.exit(cli._main())"
     )
     arguments = [sys.executable, "-c", script, *command(demo, out)]

@@ -76,9 +76,6 @@ def serve(
     if keys is None and not config.access.open:
         secret, key = new_key("this run")
         own = (key,)
-    # Encoders use one thread each, in as many workers; more would fight for the cores.
-    cores = usable_cores()
-    torch.set_num_threads(max(1, cores // (config.encoder.workers or cores)))
     _log_to_stderr()
     app = create_app(
         config,
@@ -95,6 +92,9 @@ def serve(
     if secret is not None and sys.stderr.isatty():
         # Behind #: browsers keep it to themselves. Only to a terminal: logs must not hold secrets.
         reporter.say(f"open {page}#key={secret} (a key for this run alone; see 'oclear keys')")
+    # Encoders use one thread each, in as many workers; more would fight for the cores.
+    cores = usable_cores()
+    torch.set_num_threads(max(1, cores // (config.encoder.workers or cores)))
     server.run(sockets=[listening])
     if app.state.service.fault is not None:
         raise app.state.service.fault

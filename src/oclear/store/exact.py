@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from oclear.store.columns import ITEM_ID, PART, VECTOR, stored_name
-from oclear.store.hits import Hit, best_rows
+from oclear.store.hits import Hit, best_rows, cosine
 from oclear.store.lance import ROW_ID, values
 
 # Rows asked for first, per item wanted, and the growth where that was too few (many pictures, ties).
@@ -36,8 +36,7 @@ def search_exactly(
     found = _attributes_of_rows(table, nearest, attributes)
     return [
         [
-            # A dot product of unit vectors may pass 1 by rounding.
-            Hit(row[ITEM_ID], min(1.0, max(-1.0, 1 - row["_distance"])), row[PART], own)
+            Hit(row[ITEM_ID], cosine(1 - row["_distance"]), row[PART], own)
             for row in rows.to_pylist()
             # Deleted in this very moment: no longer a hit.
             if (own := found.get(row[ROW_ID])) is not None

@@ -28,6 +28,11 @@ class Hit(NamedTuple):
     attributes: Mapping[str, Any]
 
 
+def cosine(score: float) -> float:
+    """A score within [-1, 1]: a dot product of unit vectors may pass 1 by rounding."""
+    return min(1.0, max(-1.0, score))
+
+
 def best_rows(rows: pa.Table, k: int, *, complete: bool) -> npt.NDArray[np.int64] | None:
     """Which of the nearest rows are the answer: the best row of each of the k nearest items.
 

@@ -5,7 +5,7 @@ from oclear.tables.exposures import Exposures, read_exposures
 from oclear.tables.features import Features, read_features, write_features
 from oclear.tables.images import MAX_PIXELS, decode_image
 from oclear.tables.items import Items, read_item_ids, read_items
-from oclear.tables.output import atomic_folder, refuse_non_empty, write_table
+from oclear.tables.output import atomic_folder, refuse_non_empty, sync, write_table
 from oclear.tables.pictures import Pictures
 from oclear.tables.queries import Queries, read_queries
 from oclear.tables.read import find_table
@@ -34,6 +34,7 @@ __all__ = [
     "read_queries",
     "read_truth",
     "refuse_non_empty",
+    "sync",
     "write_features",
     "write_table",
 ]

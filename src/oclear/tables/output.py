@@ -83,6 +83,15 @@ def write_table(table: pa.Table, path: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def sync(path: Path) -> None:
+    """Makes a file's content, or the names in a folder, last through a power failure."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def clean_up(path: Path) -> None:
     """Removes what dead processes of this host left beside ``path``, and puts back what they moved."""
     host = socket.gethostname()

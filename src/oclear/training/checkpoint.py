@@ -14,6 +14,7 @@ import torch
 from torch.distributed.checkpoint.api import CheckpointException
 
 from oclear.errors import FormatError, OclearError
+from oclear.tables import sync
 from oclear.training.dcp_files import read_metadata, read_tensors, write_tensors
 from oclear.training.ranks import Ranks
 
@@ -149,7 +150,7 @@ class Checkpoints:
         if place.exists():
             place.rename(old)
         temporary.rename(place)
-        _flush_folder(self.folder)
+        sync(self.folder)
         shutil.rmtree(old, ignore_errors=True)
 
     def _place(self, name: str) -> Path:
@@ -202,12 +203,3 @@ def _write_through(path: Path, text: str) -> None:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _flush_folder(folder: Path) -> None:
-    """Makes renames in a folder last through a power failure."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -57,6 +57,12 @@ class Behaviour:
         lengths = np.maximum(np.diff(listed.indptr), 1)
         return cls(own, total > 0, listed, rate, 1 / lengths)
 
+    @cached_property
+    def ever_listed(self) -> NDArray[np.bool_]:
+        """(groups,) whether any list ever held the group; lists must be known."""
+        assert self.listed is not None
+        return np.bincount(self.listed.indices, minlength=self.listed.shape[1]) > 0
+
     def searched(self) -> NDArray[np.float64]:
         """(groups,) how large a share of the photos shows each, before a photo is looked at.
 
@@ -66,7 +72,7 @@ class Behaviour:
         """
         if self.listed is None or self.rate is None:
             return np.full(self.own.shape[1], 1 / max(self.own.shape[1], 1))
-        held = np.bincount(self.listed.indices, minlength=len(self.rate)) > 0
+        held = self.ever_listed
         often = self.rate**_LISTED_TELLS
         often[~held] = np.median(often[held]) if held.any() else 1.0
         shares: NDArray[np.float64] = often / often.sum()
@@ -97,9 +103,7 @@ class PairBehaviour:
     @cached_property
     def _ever(self) -> NDArray[np.bool_]:
         """(pairs,) whether any list ever held the group."""
-        assert self.behaviour.listed is not None
-        held = np.bincount(self.behaviour.listed.indices, minlength=self.pairs.groups) > 0
-        return np.asarray(held[self.pairs.group])
+        return np.asarray(self.behaviour.ever_listed[self.pairs.group])
 
     def prior(self) -> NDArray[np.float64]:
         """(pairs,) log of the share of photos that show the group, before a photo is looked at."""

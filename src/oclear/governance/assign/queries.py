@@ -75,10 +75,15 @@ def assign_queries(
         temperature=temperature,
     )
     pairs, behaviour = found.behaviour.pairs, found.behaviour.behaviour
-    photos, documents = _by_side(looks, _into_groups(group))
     clicked = found.behaviour.own > 0
     several = groups_between(
-        pairs, photos, documents, clicked, found.belief, further_share, least_share
+        pairs,
+        found.photos,
+        found.documents,
+        clicked,
+        found.belief,
+        further_share,
+        least_share,
     )
     has_picture: NDArray[np.bool_] = np.any(looks.queries, axis=1)
     needed = np.where(behaviour.clicked, least_share, unclicked_share)
@@ -92,10 +97,14 @@ class Beliefs:
     Args:
         behaviour: Clicks and lists of the pairs of photo and group that were weighed.
         belief: (pairs,) in [0, 1]; those of a photo sum to 1 less what it may show else.
+        photos: (queries, d) their vectors, and
+        documents: (groups, d) those of the groups, each less the mean of its side.
     """
 
     behaviour: PairBehaviour
     belief: NDArray[np.float64]
+    photos: NDArray[np.float32]
+    documents: NDArray[np.float32]
 
     def in_clicks(self) -> NDArray[np.float64]:
         """(photos,) the belief in what a photo clicked, in [0, 1]: how likely its clicks are right; 0 without any."""
@@ -112,7 +121,10 @@ def believe(
     temperature: float = 0.05,
 ) -> Beliefs:
     """The beliefs that :func:`assign_queries` decides by; arguments as there."""
-    into_groups = _into_groups(group)
+    count = len(group)
+    into_groups = csr_matrix(
+        (np.ones(count), (np.arange(count), group)), shape=(count, int(group.max()) + 1)
+    )
     behaviour = Behaviour.of(clicks, shown, into_groups)
     around = neighbour_votes(behaviour.own, into_groups, looks, temperature)
     lists = [] if behaviour.listed is None else [behaviour.listed]
@@ -126,16 +138,7 @@ def believe(
             break
         likeness = honest_likeness(pairs, belief, photos, documents, fold)
         belief = _belief(of_pairs, likeness, wrong_click_share)
-
-    return Beliefs(of_pairs, belief)
-
-
-def _into_groups(group: NDArray[np.int64]) -> csr_matrix:
-    """(items, groups) ones."""
-    count = len(group)
-    return csr_matrix(
-        (np.ones(count), (np.arange(count), group)), shape=(count, int(group.max()) + 1)
-    )
+    return Beliefs(of_pairs, belief, photos, documents)
 
 
 def _by_side(

@@ -7,7 +7,6 @@ not_this/part-*.parquet    what somebody said a photo does not show
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -19,7 +18,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from oclear.serving.log.erased import Erased
-from oclear.serving.log.part_file import sync_folder
 from oclear.serving.log.parts import (
     finished_parts,
     one_at_a_time,
@@ -29,7 +27,7 @@ from oclear.serving.log.parts import (
 )
 from oclear.serving.log.query_images import relative_path
 from oclear.serving.log.records import Feedback, Search
-from oclear.tables import write_table
+from oclear.tables import sync, write_table
 
 EXPOSURES, NOT_THIS, QUERIES = "exposures", "not_this", "queries.parquet"
 # A click whose search is in the part of another server, which runs: it waits for that part this long.
@@ -236,9 +234,5 @@ def _write(folder: Path, rows: list[tuple[Any, ...]]) -> None:
 
 def _sync(path: Path) -> None:
     """Makes a file last before what it was made from is removed."""
-    sync_folder(path.parent)
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync(path.parent)
+    sync(path)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from oclear.serving.config import LogConfig
 from oclear.serving.log.records import Record, to_line
+from oclear.tables import sync
 
 PARTS = "parts"
 SUFFIX = ".log"
@@ -136,7 +137,7 @@ class ExposureLog:
         fcntl.flock(self._file, fcntl.LOCK_EX)
         hidden.rename(path)
         self._size, self._began = 0, time.monotonic()
-        sync_folder(path.parent)
+        sync(path.parent)
 
     def _close_part(self) -> None:
         if self._file is not None:
@@ -156,12 +157,3 @@ def _settle(done: asyncio.Future[None], error: OSError | None) -> None:
         done.set_result(None)
     else:
         done.set_exception(error)
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes the names in a folder last."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

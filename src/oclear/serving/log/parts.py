@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from oclear.serving.log.part_file import PARTS, SUFFIX, sync_folder
+from oclear.serving.log.part_file import PARTS, SUFFIX
 from oclear.serving.log.records import Record, read_lines, to_line
+from oclear.tables import sync
 
 _LOCK = ".lock"
 _GROUP_BYTES = 256_000_000
@@ -75,7 +76,7 @@ def write_part(folder: Path, records: Sequence[Record]) -> None:
         file.flush()
         os.fsync(file.fileno())
     partial.rename(path)
-    sync_folder(path.parent)
+    sync(path.parent)
 
 
 def remove_parts(paths: Iterable[Path]) -> None:

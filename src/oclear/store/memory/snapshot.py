@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from oclear.store.filters import Node
-from oclear.store.hits import Hit
+from oclear.store.hits import Hit, cosine
 from oclear.store.memory.accelerator import Accelerator, nearest_among
 from oclear.store.memory.columns import Columns, RowAttributes
 
@@ -186,7 +186,6 @@ class Snapshot:
         parts = self.parts[[row for row, _ in found]].tolist() if found else []
         for (row, score), part in zip(found, parts, strict=True):
             columns, at = self.columns_of(row)
-            # A dot product of unit vectors may pass 1 by rounding.
-            score = min(1.0, max(-1.0, score))
-            hits.append(Hit(columns.item_ids[at].as_py(), score, part, RowAttributes(columns, at)))
+            item_id = columns.item_ids[at].as_py()
+            hits.append(Hit(item_id, cosine(score), part, RowAttributes(columns, at)))
         return hits

@@ -33,7 +33,7 @@ from oclear.store.columns import (
 from oclear.store.contract import Counts, StoredItem, StoredVectors
 from oclear.store.filters import parse_filter
 from oclear.store.filters.milvus import expression_of
-from oclear.store.hits import Hit, best_rows
+from oclear.store.hits import Hit, best_rows, cosine
 from oclear.store.manifest import StoredModel
 from oclear.store.milvus.documents import document, from_json, kept_type, to_json
 from oclear.store.rows import fitted_column, items_of, store_rows, unit_vectors
@@ -308,7 +308,7 @@ class MilvusIndex:
         return [
             Hit(
                 found[at]["item_id"],
-                min(1.0, max(-1.0, scores[at])),
+                cosine(scores[at]),
                 found[at]["part"],
                 self._attributes_from(found[at]["attributes"]),
             )

@@ -94,11 +94,16 @@ def unit_vectors(vectors: npt.NDArray[np.float32], dim: int) -> npt.NDArray[np.f
     """
     if vectors.ndim != 2 or vectors.shape[1] != dim:
         raise ValueError(f"vectors have shape {vectors.shape}, expected (n, {dim})")
+    squares = np.vecdot(vectors, vectors)[:, np.newaxis]
+    if ((squares > 1e-20) & (squares < 1e20)).all():
+        unit: npt.NDArray[np.float32] = vectors / np.sqrt(squares)
+        return unit
+    # Squares of numbers like these may leave float32.
     wide = np.asarray(vectors, np.float64)
     length = np.linalg.norm(wide, axis=1, keepdims=True)
     if not np.isfinite(length).all() or (length == 0).any():
         raise ValueError("a vector is zero or not finite")
-    unit: npt.NDArray[np.float32] = (wide / length).astype(np.float32)
+    unit = (wide / length).astype(np.float32)
     return unit
 
 

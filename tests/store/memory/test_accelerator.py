@@ -56,6 +56,9 @@ def test_vectors_of_an_odd_length_too(make):
 @pytest.mark.parametrize("count", [1, 10, 100])
 def test_nearest_among_some_rows_is_exact(vectors, count):
     rows = np.sort(np.random.default_rng(4).permutation(400)[:60]).astype(np.int64)
-    found = nearest_among(vectors[5] + vectors[9], vectors, rows, count)
+    query = vectors[5] + vectors[9]
+    found, products = nearest_among(query, vectors, rows, count)
     assert len(found) == min(count, 60)
-    assert set(found.tolist()) == brute_force(vectors[5] + vectors[9], vectors, rows, count)
+    assert products == pytest.approx(vectors[found] @ query, abs=1e-6)
+    assert (np.diff(products) <= 0).all()
+    assert set(found.tolist()) == brute_force(query, vectors, rows, count)

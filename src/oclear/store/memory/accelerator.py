@@ -31,6 +31,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -59,8 +60,9 @@ class Accelerator:
 
     Attributes:
         index: FAISS's lists; never changed once they are here.
-        centres: The lists' centres as 4-bit codes, to choose lists by: at 4,000 lists three times as quick as
-            comparing with the centres themselves, and it changes which lists are chosen hardly at all.
+        centres: The lists' centres as 4-bit codes, by which ``index`` chooses lists (and which it does not keep
+            alive): at 4,000 lists three times as quick as comparing with the centres themselves, and it changes
+            which lists are chosen hardly at all.
         rows: How many rows the lists cover.
         trained_on: How many rows there were when the lists were learned.
         probes: Lists that one query looks into.
@@ -105,6 +107,7 @@ class Accelerator:
                 codec.train(learned_from)
         centres.add(centroids)
         _add(index, vectors)
+        index.quantizer = centres
         return _calibrated(cls(index, centres, rows, rows, lists, _DEPTHS[-1]), vectors)
 
     def extended(self, vectors: npt.NDArray[np.float32]) -> Accelerator:
@@ -137,23 +140,20 @@ class Accelerator:
 
         count = max(self.depth, math.ceil(self.depth * k / _NEIGHBOURS))
         probes = min(self.index.nlist, math.ceil(self.probes * share**-0.75))
-        nearness, lists = self.centres.search(queries, probes)
-        parameters = faiss.SearchParametersIVF(nprobe=probes)  # type: ignore[call-arg]
+        parameters = _look_into(probes)
         if passing is not None:
+            parameters = faiss.SearchParametersIVF(nprobe=probes)  # type: ignore[call-arg]
             # Named, because FAISS does not keep it alive.
             selector = faiss.IDSelectorBitmap(self.rows, faiss.swig_ptr(passing))
             parameters.sel = selector
         scores = np.empty((len(queries), count), np.float32)
         found = np.empty((len(queries), count), np.int64)
-        self.index.search_preassigned_c(
+        self.index.search_c(
             len(queries),
             faiss.swig_ptr(queries),
             count,
-            faiss.swig_ptr(lists),
-            faiss.swig_ptr(nearness),
             faiss.swig_ptr(scores),
             faiss.swig_ptr(found),
-            False,
             parameters,
         )
         return found
@@ -164,10 +164,12 @@ def nearest_among(
     vectors: npt.NDArray[np.float32],
     rows: npt.NDArray[np.int64],
     count: int,
-) -> npt.NDArray[np.int64]:
-    """The ``count`` rows of these with the largest dot product, exactly; without copying their vectors.
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """The ``count`` rows of these with the largest dot product, largest first, and the products.
 
-    For 10,000 of 200,000 rows of 256 numbers: 1.7 ms, against 11 with ``vectors[rows] @ query``.
+    Exact, without copying the vectors, and without the interpreter's lock, which a second searching thread would wait
+    for. Equal vectors have equal products wherever they lie. For 10,000 of 200,000 rows of 256 numbers: 1.7 ms,
+    against 11 with ``vectors[rows] @ query``.
     """
     import faiss
 
@@ -185,8 +187,19 @@ def nearest_among(
         faiss.swig_ptr(scores),
         faiss.swig_ptr(found),
     )
-    rows_found: npt.NDArray[np.int64] = found[0]
-    return rows_found
+    return found[0], scores[0]
+
+
+@lru_cache
+def _look_into(probes: int) -> Any:
+    """FAISS's parameters of a search without a filter, which any number of threads read.
+
+    To make them takes and gives back the interpreter's lock again and again: two threads that made their own for each
+    search were no quicker than one, and are twice as quick with these.
+    """
+    import faiss
+
+    return faiss.SearchParametersIVF(nprobe=probes)  # type: ignore[call-arg]
 
 
 @contextmanager

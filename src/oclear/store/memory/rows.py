@@ -104,7 +104,9 @@ class Rows:
         """Mark all rows as dead whose item is not among these."""
         snapshot = self.snapshot
         kept = [
-            pc.is_in(columns.item_ids, value_set=item_ids.combine_chunks()).to_numpy()
+            pc.is_in(columns.item_ids, value_set=item_ids.combine_chunks()).to_numpy(
+                zero_copy_only=False
+            )
             for columns in (snapshot.sealed, snapshot.tail)
         ]
         self.snapshot = replace(snapshot, alive=snapshot.alive & np.concatenate(kept))

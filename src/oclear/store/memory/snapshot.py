@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,14 @@ _PER_ITEM = 4
 _AT_LEAST = 50
 # What two ways to sum the same product may differ by.
 _ROUNDING = 1e-6
+
+
+class _Found(NamedTuple):
+    """The row by which an item was found."""
+
+    row: int
+    score: float
+    part: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +135,7 @@ class Snapshot:
         candidates: npt.NDArray[np.int64],
         tail: npt.NDArray[np.int64],
         where: Node | None,
-    ) -> list[tuple[int, float]]:
+    ) -> list[_Found]:
         if len(tail):
             depth = max(_AT_LEAST, _PER_ITEM * k)
             candidates = np.concatenate([candidates, self._top(query, tail, depth)])
@@ -138,7 +147,7 @@ class Snapshot:
 
     def _exact(
         self, query: npt.NDArray[np.float32], k: int, rows: npt.NDArray[np.int64]
-    ) -> list[tuple[int, float]]:
+    ) -> list[_Found]:
         depth = max(_AT_LEAST, _PER_ITEM * k)
         while True:
             candidates = self._top(query, rows, depth)
@@ -146,7 +155,7 @@ class Snapshot:
             if len(candidates) == len(rows):
                 return found
             # The last candidate stands for any number of rows at its distance.
-            if len(found) == k and found[-1][1] > worst + _ROUNDING:
+            if len(found) == k and found[-1].score > worst + _ROUNDING:
                 return found
             depth *= _PER_ITEM
 
@@ -157,34 +166,42 @@ class Snapshot:
         if len(rows) <= count:
             return rows
         if len(rows) < len(self) // 2:
-            return nearest_among(query, self.vectors, rows, count)
+            return nearest_among(query, self.vectors, rows, count)[0]
         first, last = int(rows[0]), int(rows[-1]) + 1
         scores = (self.vectors[first:last] @ query)[rows - first]
         return rows[np.argpartition(scores, len(rows) - count)[-count:]]
 
     def _best(
         self, query: npt.NDArray[np.float32], rows: npt.NDArray[np.int64], k: int
-    ) -> tuple[list[tuple[int, float]], float]:
-        """The best row of each of the k best items with its score, and the worst score of all rows."""
+    ) -> tuple[list[_Found], float]:
+        """The best row of each of the k best items, and the worst score of all rows."""
         if not len(rows):
             return [], -1.0
-        # Not a matrix product: there, equal vectors may differ in the last bit by where they lie.
-        scores = np.vecdot(self.vectors[rows], query)
-        order = np.lexsort((self.parts[rows], -scores))
-        first = np.sort(np.unique(self.items[rows[order]], return_index=True)[1])
-        best = order[first]
-        ranked = scores[best]
-        if (ranked[1 : k + 1] == ranked[:k][: len(ranked) - 1]).any():
-            names = [self.item_id(row) for row in rows[best].tolist()]
-            best = best[sorted(range(len(best)), key=lambda at: (-ranked[at], names[at]))]
-        best = best[:k]
-        found = list(zip(rows[best].tolist(), scores[best].tolist(), strict=True))
-        return found, float(scores.min())
+        ranked, scores = nearest_among(query, self.vectors, rows, len(rows))
+        entries = zip(
+            scores.tolist(),
+            self.parts[ranked].tolist(),
+            ranked.tolist(),
+            self.items[ranked].tolist(),
+            strict=True,
+        )
+        best: dict[int, _Found] = {}
+        last = -1.0
+        for score, part, row, item in entries:
+            if len(best) >= k and score < last:
+                break
+            # Of rows with one score the first part counts; of items, see below.
+            if item not in best or (score == best[item].score and part < best[item].part):
+                best[item] = _Found(row, score, part)
+                last = score
+        found = list(best.values())
+        if len({entry.score for entry in found}) < len(found):
+            found.sort(key=lambda entry: (-entry.score, self.item_id(entry.row)))
+        return found[:k], float(scores[-1])
 
-    def _hits(self, found: Sequence[tuple[int, float]]) -> list[Hit]:
+    def _hits(self, found: Sequence[_Found]) -> list[Hit]:
         hits = []
-        parts = self.parts[[row for row, _ in found]].tolist() if found else []
-        for (row, score), part in zip(found, parts, strict=True):
+        for row, score, part in found:
             columns, at = self.columns_of(row)
             item_id = columns.item_ids[at].as_py()
             hits.append(Hit(item_id, cosine(score), part, RowAttributes(columns, at)))

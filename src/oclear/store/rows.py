@@ -94,17 +94,21 @@ def unit_vectors(vectors: npt.NDArray[np.float32], dim: int) -> npt.NDArray[np.f
     """
     if vectors.ndim != 2 or vectors.shape[1] != dim:
         raise ValueError(f"vectors have shape {vectors.shape}, expected (n, {dim})")
-    squares = np.vecdot(vectors, vectors)[:, np.newaxis]
-    if ((squares > 1e-20) & (squares < 1e20)).all():
-        unit: npt.NDArray[np.float32] = vectors / np.sqrt(squares)
-        return unit
-    # Squares of numbers like these may leave float32.
+    single = np.asarray(vectors, np.float32)
+    squares = np.vecdot(single, single)[:, np.newaxis]
+    if not ((squares > 1e-20) & (squares < 1e20)).all():
+        return _unit_vectors_of_any_length(vectors)
+    unit: npt.NDArray[np.float32] = single / np.sqrt(squares)
+    return unit
+
+
+def _unit_vectors_of_any_length(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """In float64, which squares of float32 numbers do not leave."""
     wide = np.asarray(vectors, np.float64)
     length = np.linalg.norm(wide, axis=1, keepdims=True)
     if not np.isfinite(length).all() or (length == 0).any():
         raise ValueError("a vector is zero or not finite")
-    unit = (wide / length).astype(np.float32)
-    return unit
+    return np.asarray(wide / length, np.float32)
 
 
 def items_of(rows: pa.Table) -> dict[str, StoredItem]:

@@ -95,7 +95,8 @@ def unit_vectors(vectors: npt.NDArray[np.float32], dim: int) -> npt.NDArray[np.f
     if vectors.ndim != 2 or vectors.shape[1] != dim:
         raise ValueError(f"vectors have shape {vectors.shape}, expected (n, {dim})")
     single = np.asarray(vectors, np.float32)
-    squares = np.vecdot(single, single)[:, np.newaxis]
+    with np.errstate(over="ignore"):
+        squares = np.vecdot(single, single)[:, np.newaxis]
     if not ((squares > 1e-20) & (squares < 1e20)).all():
         return _unit_vectors_of_any_length(vectors)
     unit: npt.NDArray[np.float32] = single / np.sqrt(squares)

@@ -28,7 +28,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from _report import print_figures
 
-from oclear.store import Index, MemoryIndex
+from oclear.store import Index, MemoryIndex, active_table
 from oclear.store.lance import connect
 
 DIM, COMPONENTS, RANK = 256, 2000, 32
@@ -249,7 +249,7 @@ def lancedb(
     """LanceDB's own index (inverted lists, product codes), re-ranked, probing until it reaches our recall."""
     from lancedb.index import IvfPq
 
-    table = connect(folder).open_table("documents")
+    table = connect(folder).open_table(active_table(folder))
     began = time.perf_counter()
     table.create_index("_vector", config=IvfPq(distance_type="dot", num_sub_vectors=DIM // 4))
     figures: dict[str, Any] = {"lancedb_build_seconds": time.perf_counter() - began}

@@ -118,6 +118,26 @@ class StoreFullError(OclearError):
         )
 
 
+class StoreReplacedError(OclearError):
+    """The index was made anew while it was open here."""
+
+    def __init__(self, place: object) -> None:
+        super().__init__(
+            f"{place}: this index was made anew meanwhile; this change was not made",
+            "Open it again, then make the change again.",
+        )
+
+
+class StoreUnreachableError(OclearError):
+    """The server that holds an index does not answer, or cannot carry out what it was asked for."""
+
+    def __init__(self, server: str, reason: str) -> None:
+        super().__init__(
+            f"{server}: the Milvus server does not answer as it should: {reason:.120}",
+            "See whether it runs, then run this again.",
+        )
+
+
 class StoppedByOtherRankError(OclearError):
     """Another process of the same run failed first and says why; this one ends without a word."""
 

@@ -16,6 +16,8 @@ from oclear.errors import (
     OclearError,
     StoreBusyError,
     StoreFullError,
+    StoreReplacedError,
+    StoreUnreachableError,
 )
 
 _CODES = {
@@ -100,6 +102,10 @@ def as_api_error(error: Exception) -> ApiError:
         return OverloadedError("another writer holds the index", 5)
     if isinstance(error, StoreFullError):
         return OverloadedError("no room is left on the server's disk; nothing was changed", 60)
+    if isinstance(error, StoreReplacedError):
+        return OverloadedError("the index was made anew; nothing was changed", 5)
+    if isinstance(error, StoreUnreachableError):
+        return OverloadedError("the server that holds the index does not answer", 5)
     if isinstance(error, InputError):
         return ApiError(400, error.message, error.hint)
     if isinstance(error, OclearError):

@@ -110,12 +110,13 @@ class Service:
         log.info("ready: %s", self._deployment.description)
 
     async def look(self) -> None:
-        """Sees what others wrote to the index, changes over to another model, and drops photos that are too old."""
+        """Sees what others wrote to the index, changes over to another one, and drops photos that are too old."""
         current = self.deployment
         active = await asyncio.to_thread(self._source.active)
-        if active != current.store.model_id:
+        if active != current.store.table:
             self._deployment = await asyncio.to_thread(self._make)
-            log.info("model %s: %s", active, self._deployment.description)
+            model_id = self._deployment.store.model_id
+            log.info("changed over to model %s: %s", model_id, self._deployment.description)
             await current.retire()
         else:
             await asyncio.to_thread(current.store.refresh)

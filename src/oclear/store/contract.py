@@ -75,6 +75,11 @@ class DocumentStore(Protocol):
         ...
 
     @property
+    def table(self) -> str:
+        """Name of the table that holds the vectors; an index that is made anew has another one."""
+        ...
+
+    @property
     def version(self) -> int:
         """Rises with every change that this object sees; equal versions mean equal contents."""
         ...

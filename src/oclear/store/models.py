@@ -14,8 +14,13 @@ from oclear.store.writing import writing
 
 
 def active_model(folder: Path) -> str:
-    """Id of the model that searches are to use; cheap enough to ask once a second."""
+    """Id of the model that searches are to use."""
     return read_manifest(folder).active
+
+
+def active_table(folder: Path) -> str:
+    """Name of the table that searches are to use: another one after a swap, or when the index was made anew."""
+    return read_manifest(folder).model(folder, None).table
 
 
 def model_ids(folder: Path) -> list[str]:

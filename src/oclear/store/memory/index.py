@@ -68,6 +68,11 @@ class MemoryIndex:
         return self._store.dim
 
     @property
+    def table(self) -> str:
+        """Name of the table that holds the vectors."""
+        return self._store.table
+
+    @property
     def version(self) -> int:
         """Number of the last change that searches see."""
         return self._version

@@ -113,6 +113,11 @@ class MilvusIndex:
         return self.model.dim
 
     @property
+    def table(self) -> str:
+        """Name of the collection that holds the vectors."""
+        return self.model.table
+
+    @property
     def version(self) -> int:
         """How many changes this object made; a Milvus collection has no versions."""
         return self._changes

@@ -118,6 +118,16 @@ class StoreFullError(OclearError):
         )
 
 
+class StoreReadOnlyError(OclearError):
+    """An index that may be read and not written to."""
+
+    def __init__(self, place: object, reason: str) -> None:
+        super().__init__(
+            f"{place}: this index cannot be written to ({reason}); this change was not made",
+            "Give its folder, with all that is in it, to the user that writes.",
+        )
+
+
 class StoreReplacedError(OclearError):
     """The index was made anew while it was open here."""
 

@@ -16,6 +16,7 @@ from oclear.errors import (
     OclearError,
     StoreBusyError,
     StoreFullError,
+    StoreReadOnlyError,
     StoreReplacedError,
     StoreUnreachableError,
 )
@@ -102,6 +103,8 @@ def as_api_error(error: Exception) -> ApiError:
         return OverloadedError("another writer holds the index", 5)
     if isinstance(error, StoreFullError):
         return OverloadedError("no room is left on the server's disk; nothing was changed", 60)
+    if isinstance(error, StoreReadOnlyError):
+        return OverloadedError("the server may not write to its index; nothing was changed", 60)
     if isinstance(error, StoreReplacedError):
         return OverloadedError("the index was made anew; nothing was changed", 5)
     if isinstance(error, StoreUnreachableError):

@@ -160,6 +160,10 @@ class MemoryIndex:
         snapshot = self._rows.snapshot
         return Counts(snapshot.living_items, snapshot.living)
 
+    def count_vectors(self) -> int:
+        """How many vectors searches see."""
+        return self._rows.snapshot.living
+
     def refresh(self) -> bool:
         """See what other writers committed; whether there was any."""
         with self._lock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +21,8 @@ from oclear.errors import (
     StoreReplacedError,
     StoreUnreachableError,
 )
+
+log = logging.getLogger("oclear.serving")
 
 _CODES = {
     400: "bad_request",
@@ -112,7 +115,9 @@ def as_api_error(error: Exception) -> ApiError:
     if isinstance(error, InputError):
         return ApiError(400, error.message, error.hint)
     if isinstance(error, OclearError):
-        return ApiError(409, error.message, error.hint)
+        # Somebody else's to mend, and it names folders of ours.
+        log.error("%s", error.message)
+        return OverloadedError("the index cannot be used now; the server's log says why", 5)
     if isinstance(error, TimeoutError):
         return OverloadedError("the answer took too long", 5)
     raise error

@@ -15,8 +15,9 @@ COPY constraints.txt ./
 RUN pip install -c constraints.txt torch==2.13.0 transformers lancedb onnx onnxruntime fastapi uvicorn
 COPY pyproject.toml README.md ./
 COPY src ./src
-# faiss-cpu lets large indexes be searched approximately; the encoders' weights are in the index folder itself.
-RUN pip install -c constraints.txt ".[serve]" faiss-cpu
+# The encoders' weights are in the index folder itself. For an index on a Milvus server: --build-arg EXTRAS=serve,milvus
+ARG EXTRAS=serve
+RUN pip install -c constraints.txt ".[${EXTRAS}]"
 
 FROM python:3.11-slim
 # A fixed id, so that the volumes' owner can be set to it; no home, no shell.

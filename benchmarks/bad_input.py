@@ -7,7 +7,8 @@
 2. ``schemathesis`` cases over the OpenAPI description, against the running server with a key.
 3. ``memory_mb``: the resident memory before, and the highest while it went on. ``answers_as_before``: the
    same searches before and after give the same items and scores.
-4. Attempts to write without a key and with a wrong one: ``changed_without_key`` counts items that differ afterwards.
+4. Attempts to write and to send feedback without a key and with a wrong one: ``changed_without_key`` counts items that
+   differ and feedback that is in the log afterwards.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from _report import print_figures
 from _serving import Server, make_index, make_model, make_photos, search_request
 
 from oclear.serving.keys import PERMISSIONS, add_key
+from oclear.serving.log.parts import all_parts, read_parts
+from oclear.serving.log.records import Feedback
 
 ITEMS = 200
 SETTINGS = ("access.open=false", "encoder.workers=2", "encoder.batch=4")
@@ -136,20 +139,30 @@ def answers(server: Server, photos: list[bytes]) -> list[Any]:
     return found
 
 
-def changed_without_key(server: Server) -> int:
-    """Tries to write without the right key; how many items differ afterwards."""
+def changed_without_key(server: Server, log: Path) -> int:
+    """Tries to write and click without the right key; how many items and lines of the log differ afterwards."""
     asker = Asker(server.port)
     items = [f"item-{number}" for number in range(20)]
     before = [server.get(f"/v1/items/{item}") for item in items]
+    clicks = len(feedback_in(log))
     body = json.dumps({"attributes": {"price": -1}}).encode()
     for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic eDp5"}):
         for item in items:
             kind = {"Content-Type": "application/json", **headers}
             asker.ask("put", "PUT", f"/v1/items/{item}", body, kind)
             asker.ask("delete", "DELETE", f"/v1/items/{item}", None, headers)
+            click = {"request_id": "0" * 32, "item_id": item, "event": "click"}
+            asker.ask("click", "POST", "/v1/feedback", json.dumps(click).encode(), kind)
     assert set(asker.statuses) == {401}, asker.statuses
     after = [server.get(f"/v1/items/{item}") for item in items]
-    return sum(b != a for b, a in zip(before, after, strict=True))
+    changed = sum(b != a for b, a in zip(before, after, strict=True))
+    return changed + len(feedback_in(log)) - clicks
+
+
+def feedback_in(log: Path) -> list[Feedback]:
+    """What is in the parts of a log."""
+    records = read_parts(all_parts(log)).records
+    return [record for record in records if isinstance(record, Feedback)]
 
 
 def main() -> None:
@@ -180,7 +193,7 @@ def main() -> None:
             watcher.start()
             pictures = send_pictures(server.port, iter(mutated_files(files)))
             schema = send_schema(server, secret, 20 if options.quick else 200)
-            changed = changed_without_key(server)
+            changed = changed_without_key(server, folder / "log")
             done.set()
             watcher.join()
             after = answers(server, photos)

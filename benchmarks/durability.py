@@ -198,13 +198,12 @@ def main() -> None:
             server.wait_until_ready()
             starts.append(time.monotonic() - start)
             lost += missing_items(server, known)
+            status, body = search_once(server, photo)
+            if status != 200 or not json.loads(body)["results"][0]["hits"]:
+                faults.append(f"a search after kill {turn} answers {status} {body[:200]!r}")
             if turn == kills:
-                status, _ = search_once(server, photo)
                 server.stop()
                 break
-            status, _ = search_once(server, photo)
-            if status != 200:
-                faults.append(f"a search after kill {turn} answers {status}")
             clients = [
                 Client(kind, number, server.port, photo, known)
                 for number, kind in enumerate(THREADS)

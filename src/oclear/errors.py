@@ -118,6 +118,36 @@ class StoreFullError(OclearError):
         )
 
 
+class StoreReadOnlyError(OclearError):
+    """An index that may be read and not written to."""
+
+    def __init__(self, place: object, reason: str) -> None:
+        super().__init__(
+            f"{place}: this index cannot be written to ({reason}); this change was not made",
+            "Give its folder, with all that is in it, to the user that writes.",
+        )
+
+
+class StoreReplacedError(OclearError):
+    """The index was made anew while it was open here."""
+
+    def __init__(self, place: object) -> None:
+        super().__init__(
+            f"{place}: this index was made anew meanwhile; this change was not made",
+            "Open it again, then make the change again.",
+        )
+
+
+class StoreUnreachableError(OclearError):
+    """The server that holds an index does not answer, or cannot carry out what it was asked for."""
+
+    def __init__(self, server: str, reason: str) -> None:
+        super().__init__(
+            f"{server}: the Milvus server does not answer as it should: {reason:.120}",
+            "See whether it runs, then run this again.",
+        )
+
+
 class StoppedByOtherRankError(OclearError):
     """Another process of the same run failed first and says why; this one ends without a word."""
 

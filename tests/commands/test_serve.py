@@ -1,5 +1,6 @@
 """``oclear serve`` as a process: it listens, answers, and stops in order; its log and its keys have commands."""
 
+import functools
 import json
 import re
 import shutil
@@ -11,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -76,7 +78,8 @@ def test_an_index_is_served_put_to_and_goes_on(
     item = pq.read_table(shop / "items.parquet").slice(2, 1).to_pylist()[0]
     pictures = [(shop / path).read_bytes() for path in item["image_path"]]
     attributes = json.dumps({n: v for n, v in item.items() if n != "item_id"}, default=str)
-    with serving("--index", index, "--log", log, "--keys", keys) as (address, process):
+    options = ("--index", index, "--log", log, "--keys", keys, "drain_seconds=1")
+    with serving(*options) as (address, process):
         place = f"{address}v1/items/{item['item_id']}"
         assert ask(place, "DELETE")[0] == 401
         put = ask(place, "PUT", **form(*pictures, attributes=attributes), **bearer)
@@ -89,7 +92,12 @@ def test_an_index_is_served_put_to_and_goes_on(
         kind = {"Content-Type": "application/json"}
         assert ask(f"{address}v1/feedback", "POST", body, **kind, **bearer)[0] == 200
 
-        process.send_signal(signal.SIGTERM)
+        # Told to stop with requests under way: what was accepted is finished.
+        search = functools.partial(ask, f"{address}v1/search", "POST", **form(pictures[0]))
+        with ThreadPoolExecutor(8) as pool:
+            under_way = [pool.submit(search) for _ in range(8)]
+            process.send_signal(signal.SIGTERM)
+            assert {future.result()[0] for future in under_way} == {200}
 
         output, errors = process.communicate(timeout=120)
         assert (process.returncode, output) == (0, "stopped; what was accepted is done\n")
@@ -100,9 +108,9 @@ def test_an_index_is_served_put_to_and_goes_on(
     made = oclear("index", *model, "--items", shop, "--out", index, "--json").json
     assert (made["encoded"], made["removed"]) == (0, 0)
     done = oclear("log", "compact", "--log", log, "--json").json
-    assert (done["searches"], done["feedback"], done["damaged"]) == (1, 1, 0)
+    assert (done["searches"], done["feedback"], done["damaged"]) == (9, 1, 0)
     erased = oclear("log", "erase", "--log", log, "--session", "s", "--json").json
-    assert erased["rows"] == done["exposures"]
+    assert erased["rows"] == len(answer["results"][0]["hits"]) + 1
 
 
 def test_keys_are_listed_and_taken_away(oclear: Callable[..., Any], tmp_path: Path) -> None:

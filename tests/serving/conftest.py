@@ -135,7 +135,7 @@ class Fixed:
         self.loaded = Loaded(model, store)
 
     def active(self) -> str:
-        return self.loaded.store.model_id
+        return self.loaded.store.table
 
     def load(self) -> Loaded:
         return self.loaded

@@ -1,6 +1,7 @@
 """The server as a whole: it warms up, is bounded, sees what others write, changes models, and stops in order."""
 
 import logging
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -13,10 +14,11 @@ import pyarrow as pa
 import pytest
 
 from oclear.model import TwoTowerModel
+from oclear.serving.index_folder import IndexFolder
 from oclear.serving.source import Loaded
-from oclear.store import Index
+from oclear.store import Index, model_folder
 
-from .conftest import COLOURS, SCHEMA, Fixed, Serve, Server, fill, picture
+from .conftest import COLOURS, SCHEMA, Fixed, Serve, Server, fill, make_index, picture
 
 RED = picture(COLOURS["red"])
 
@@ -47,6 +49,9 @@ def test_it_is_ready_only_when_warm(serve: Serve, model: TwoTowerModel, index: I
         assert server.client.get("/readyz").json() == {"status": "warming up"}
         refused = server.search(RED)
         assert (refused.status_code, refused.headers["Retry-After"]) == (503, "5")
+        item = {"json": {"attributes": {}}, "headers": server.bearer()}
+        assert server.client.put("/v1/items/red", **item).status_code == 503
+        assert server.client.delete("/v1/items/red", headers=server.bearer()).status_code == 503
         source.go.set()
         until(lambda: server.client.get("/readyz").status_code == 200)
         assert server.found(RED)[0] == "red"
@@ -174,6 +179,24 @@ def test_the_model_changes_while_it_serves(
         until(lambda: not first.batcher._threads[0].is_alive())
 
 
+def test_an_index_that_is_made_anew_is_served(
+    serve: Serve, model: TwoTowerModel, index: Index, tmp_path: Path
+) -> None:
+    model.save_pretrained(model_folder(index.folder))
+    with serve(source=IndexFolder(index.folder)) as server:
+        assert server.found(RED)[0] == "red"
+        shutil.rmtree(index.folder)
+        shutil.move(make_index(tmp_path / "new", model).folder, index.folder)
+        Index.open(index.folder).delete(["red"])
+        model.save_pretrained(model_folder(index.folder))
+        until(lambda: server.client.get("/v1/items/red").status_code == 404)
+        put = server.client.put(
+            "/v1/items/blue", json={"attributes": {"price": 1}}, headers=server.bearer()
+        )
+        assert put.status_code == 200
+        assert server.found(RED, filter="price = 1") == ["blue"]
+
+
 def test_a_folder_in_the_middle_of_a_change_stops_nothing(
     serve: Serve, model: TwoTowerModel, index: Index, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -185,6 +208,8 @@ def test_a_folder_in_the_middle_of_a_change_stops_nothing(
 
         source.active = broken  # type: ignore[method-assign]
         until(lambda: "cannot be looked at" in caplog.text)
+        time.sleep(0.2)
+        assert caplog.text.count("cannot be looked at") == 1, "not at each of four looks"
         assert server.search(RED).status_code == 200
 
 

@@ -4,6 +4,7 @@ import base64
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from oclear.errors import StoreBusyError, StoreFullError
+from oclear.errors import (
+    StoreBusyError,
+    StoreFullError,
+    StoreReadOnlyError,
+    StoreReplacedError,
+    StoreUnreachableError,
+)
 from oclear.model import TwoTowerModel
+from oclear.serving.items import put_of
+from oclear.serving.writer import Put
 from oclear.store import Index
 
 from .conftest import COLOURS, SCHEMA, Fixed, Serve, Server, fill, picture
@@ -170,9 +179,31 @@ def test_many_puts_at_once_share_commits_and_all_are_there(server: Server, index
     assert index.version - version < 40, "what waited was one commit"
 
 
+def test_what_was_fitted_to_another_model_is_not_stored(
+    server: Server, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def before_the_swap(*args: Any, **options: Any) -> Put:
+        return replace(put_of(*args, **options), model_id="the former model")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("oclear.serving.service.put_of", before_the_swap)
+        answer = put(server, "pink", picture(PINK))
+
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+    assert "pink" not in index.content_hashes()
+    assert put(server, "pink", picture(PINK)).status_code == 201
+
+
 @pytest.mark.parametrize(
     ("error", "status"),
-    [(StoreBusyError("index", 30), 503), (StoreFullError("index"), 503), (OSError("disk"), 500)],
+    [
+        (StoreBusyError("index", 30), 503),
+        (StoreFullError("index"), 503),
+        (StoreReadOnlyError("index", "Permission denied"), 503),
+        (StoreReplacedError("index"), 503),
+        (StoreUnreachableError("http://milvus", "no route"), 503),
+        (OSError("disk"), 500),
+    ],
 )
 def test_a_store_that_cannot_take_it_is_told(
     server: Server, index: Index, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int

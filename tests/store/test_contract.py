@@ -170,6 +170,7 @@ def test_deleted_items_are_not_found(filled):
     assert filled.delete(["a", "nobody", "c"]) == 2
     assert ids(filled) == ["b"]
     assert filled.count() == Counts(1, 1)
+    assert filled.count_vectors() == 1
     assert filled.delete(["a"]) == 0
 
 

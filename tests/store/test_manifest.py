@@ -40,7 +40,7 @@ def test_another_model_is_refused_with_both_names(tmp_path):
         ({"format_version": 3}, "format version 3"),
         ({"format_version": None}, "format version None"),
         ({"kind": "features"}, "'features'"),
-        ({"models": {"m1": {"model_id": "m1", "dim": 5}}}, "vectors of 4 numbers"),
+        ({"models": {"m1": {"model_id": "m1", "dim": 4}}}, "store cannot be opened"),
         ({"models": {"m1": {"model_id": "m1", "dim": "5"}}}, "dim an integer"),
         ({"models": {"m1": {"model_id": "m1"}}}, "dim"),
         ({"models": ["m1"]}, "other keys"),
@@ -52,6 +52,13 @@ def test_refuses_what_it_would_misread(tmp_path, values, words):
     create(tmp_path)
     change(tmp_path, **values)
     with pytest.raises(FormatError, match=words):
+        Index.open(tmp_path)
+
+
+def test_refuses_vectors_of_another_length(tmp_path):
+    model = {"model_id": "m1", "dim": 5, "table": create(tmp_path).table}
+    change(tmp_path, models={"m1": model})
+    with pytest.raises(FormatError, match="vectors of 4 numbers, the manifest says 5"):
         Index.open(tmp_path)
 
 
@@ -71,8 +78,8 @@ def test_refuses_a_folder_that_is_no_index(tmp_path):
 
 
 def test_refuses_a_manifest_without_its_store(tmp_path):
-    create(tmp_path / "index")
-    (tmp_path / "index" / "documents.lance").rename(tmp_path / "elsewhere")
+    made = create(tmp_path / "index")
+    (tmp_path / "index" / f"{made.table}.lance").rename(tmp_path / "elsewhere")
     with pytest.raises(FormatError, match="store cannot be opened"):
         Index.open(tmp_path / "index")
 
@@ -98,8 +105,9 @@ def test_a_creation_that_was_cut_short_is_named_and_gone_on_with(tmp_path, monke
             create(tmp_path / "index")
     with pytest.raises(FormatError, match="interrupted"):
         Index.open(tmp_path / "index")
-    create(tmp_path / "index")
+    made = create(tmp_path / "index")
     assert Index.open(tmp_path / "index").count().items == 0
+    assert [path.stem for path in (tmp_path / "index").glob("*.lance")] == [made.table]
 
 
 def test_a_crash_while_the_manifest_is_written_leaves_the_old_one(tmp_path, monkeypatch):

@@ -1,15 +1,18 @@
 """A folder says what it is; several models live in one."""
 
+import shutil
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from oclear.errors import FormatError, InputError, OutputNotEmptyError
+from oclear.errors import FormatError, InputError, OutputNotEmptyError, StoreReplacedError
 from oclear.store import (
     Index,
     MemoryIndex,
     activate,
     active_model,
+    active_table,
     create_index,
     model_folder,
     model_ids,
@@ -67,6 +70,18 @@ def test_only_a_model_that_is_not_active_can_be_removed(two):
 def test_a_model_is_made_once(two):
     with pytest.raises(OutputNotEmptyError):
         create_index(two, model_id="m2", dim=8, items_schema=SCHEMA)
+
+
+def test_an_index_that_is_made_anew_is_told_from_the_old_and_not_written_to(two, make):
+    before = open_for_serving(two)
+    assert active_table(two) == before.table
+    shutil.rmtree(two)
+    create_index(two, model_id="m1", dim=4, items_schema=SCHEMA)
+    assert active_table(two) != before.table
+    with pytest.raises(StoreReplacedError, match="was made anew meanwhile"):
+        make.add(before, make.items(["late"]), [0], [0], np.ones(4))
+    assert found(two, 4) == []
+    assert [hit.item_id for hit in before.search(np.ones((1, 4)), 1)[0]] == ["of-m1"]
 
 
 def test_serving_holds_a_folder_in_memory(two):

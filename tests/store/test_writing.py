@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from oclear.errors import StoreBusyError, StoreFullError
+from oclear.errors import StoreBusyError, StoreFullError, StoreReadOnlyError
 from oclear.store import Counts, Index
 from oclear.store.verify import find_faults
 from oclear.store.writing import writing
@@ -123,6 +123,34 @@ def test_a_full_disk_is_a_clear_error_and_changes_nothing(folder, monkeypatch, e
     assert Index.open(folder).count() == Counts(1, 1)
     index.upsert(**one_item("b"))
     assert index.count() == Counts(2, 2)
+
+
+@pytest.mark.parametrize(
+    ("where", "error"),
+    [
+        (
+            "oclear.store.writing.FileLock.acquire",
+            PermissionError(errno.EACCES, "Permission denied"),
+        ),
+        ("oclear.store.writing.FileLock.acquire", OSError(errno.EROFS, "Read-only file system")),
+        (
+            "oclear.store.index.read_manifest",
+            RuntimeError("lance: Permission denied (os error 13)"),
+        ),
+    ],
+)
+def test_a_folder_that_may_only_be_read_is_a_clear_error(folder, monkeypatch, where, error):
+    index = Index.open(folder)
+
+    def refused(*_, **__):
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(where, refused)
+        with pytest.raises(StoreReadOnlyError, match=r"cannot be written to \((Permission|Read-)"):
+            index.upsert(**one_item("a"))
+    assert index.count() == Counts(0, 0)
+    index.upsert(**one_item("a"))
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from oclear.store import (
     activate,
     active_model,
     create_index,
+    drop_from_server,
     model_folder,
     model_ids,
     open_index,
@@ -66,6 +67,7 @@ def index(
     loaded = place(TwoTowerModel.from_pretrained(weights))
     given = read_given(vectors, loaded, item_table)
     if overwrite and out.is_dir():
+        drop_from_server(out)
         with atomic_folder(out, overwrite=True):
             pass
     with run_folder(out) as folder:

@@ -12,6 +12,7 @@ from pathlib import Path
 from fastapi import FastAPI
 
 import oclear
+from oclear.errors import OclearError
 from oclear.serving.access import Access
 from oclear.serving.config import ServeConfig
 from oclear.serving.errors import install_error_handlers
@@ -82,10 +83,16 @@ async def _tend(service: Service) -> None:
         service.fault = error
         service.on_fault()
         return
+    said = ""
     while True:
-        await asyncio.sleep(service.config.refresh_seconds)
         try:
             await service.look()
-        except Exception:
-            # What is served goes on being served; the folder may be in the middle of a change.
-            log.exception("the index folder cannot be looked at")
+            said = ""
+        except Exception as error:
+            # What is served goes on being served; the folder may be in the middle of a change. Said once.
+            message = error.message if isinstance(error, OclearError) else repr(error)
+            if message != said:
+                is_defect = not isinstance(error, (OclearError, OSError))
+                log.error("the index cannot be looked at: %s", message, exc_info=is_defect)
+            said = message
+        await asyncio.sleep(service.config.refresh_seconds)

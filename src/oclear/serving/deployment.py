@@ -42,7 +42,7 @@ class Deployment:
         self._users = 0
         # The first search and the first document are slow: not those of a user.
         vectors = encoder(np.zeros((1, 3, size, size), np.uint8))
-        if self.store.count().items:
+        if self.store.count_vectors():
             self.store.search(vectors, 1)
 
     @contextmanager

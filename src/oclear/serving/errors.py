@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +17,12 @@ from oclear.errors import (
     OclearError,
     StoreBusyError,
     StoreFullError,
+    StoreReadOnlyError,
+    StoreReplacedError,
+    StoreUnreachableError,
 )
+
+log = logging.getLogger("oclear.serving")
 
 _CODES = {
     400: "bad_request",
@@ -100,10 +106,18 @@ def as_api_error(error: Exception) -> ApiError:
         return OverloadedError("another writer holds the index", 5)
     if isinstance(error, StoreFullError):
         return OverloadedError("no room is left on the server's disk; nothing was changed", 60)
+    if isinstance(error, StoreReadOnlyError):
+        return OverloadedError("the server may not write to its index; nothing was changed", 60)
+    if isinstance(error, StoreReplacedError):
+        return OverloadedError("the index was made anew; nothing was changed", 5)
+    if isinstance(error, StoreUnreachableError):
+        return OverloadedError("the server that holds the index does not answer", 5)
     if isinstance(error, InputError):
         return ApiError(400, error.message, error.hint)
     if isinstance(error, OclearError):
-        return ApiError(409, error.message, error.hint)
+        # Somebody else's to mend, and it names folders of ours.
+        log.error("%s", error.message)
+        return OverloadedError("the index cannot be used now; the server's log says why", 5)
     if isinstance(error, TimeoutError):
         return OverloadedError("the answer took too long", 5)
     raise error

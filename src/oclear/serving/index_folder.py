@@ -9,7 +9,7 @@ import torch
 from oclear.errors import FormatError, ModelMismatchError
 from oclear.model import TwoTowerModel
 from oclear.serving.source import Loaded
-from oclear.store import active_model, model_folder, open_for_serving
+from oclear.store import active_table, model_folder, open_for_serving
 
 
 class IndexFolder:
@@ -25,7 +25,7 @@ class IndexFolder:
 
     def active(self) -> str:
         """See :class:`~oclear.serving.source.Source`."""
-        return active_model(self._folder)
+        return active_table(self._folder)
 
     def load(self) -> Loaded:
         """See :class:`~oclear.serving.source.Source`.

@@ -62,7 +62,7 @@ def put_of(
     digest = hashlib.sha256(text.encode())
     for photo in photos:
         digest.update(hashlib.sha256(photo.data).hexdigest().encode())
-    return Put(row, tuple(pixels), text, digest.hexdigest()[:32])
+    return Put(row, tuple(pixels), text, digest.hexdigest()[:32], model.model_id)
 
 
 def item_row(

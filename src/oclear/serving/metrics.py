@@ -54,7 +54,7 @@ class Metrics:
             "oclear_feedback", "Feedback logged, by event.", ["event"], registry=self.registry
         )
         self.queued = self._gauge("queue_photos", "Photos accepted and not yet encoded.")
-        self.items = self._gauge("index_items", "Items that can be found.")
+        self.pictures = self._gauge("index_pictures", "Pictures of items that can be found.")
         self.ready = self._gauge("ready", "1 when warmed up and not stopping.")
 
     def batch(self, photos: int, seconds: float) -> None:

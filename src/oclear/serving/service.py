@@ -67,7 +67,7 @@ class Service:
         self._source = source
         self._workers = Workers()
         self._deployment: Deployment | None = None
-        self._writer: Writer | None = None
+        self._writer = Writer(lambda: self.deployment, config.limits.writes)
         self._log: ExposureLog | None = None
         self._images: QueryImages | None = None
         self._images_next = 0.0
@@ -101,32 +101,33 @@ class Service:
         self.metrics.ready.set(self.is_ready)
         if self._deployment is not None:
             self.metrics.queued.set(self._deployment.batcher.taken)
-            self.metrics.items.set(self._deployment.store.count().items)
 
     async def start(self) -> None:
         """Loads and warms up; ready afterwards."""
         self._deployment = await asyncio.to_thread(self._make)
-        self._writer = Writer(lambda: self.deployment, self.config.limits.writes)
         log.info("ready: %s", self._deployment.description)
 
     async def look(self) -> None:
-        """Sees what others wrote to the index, changes over to another model, and drops photos that are too old."""
+        """Sees what others wrote to the index, changes over to another one, and drops photos that are too old."""
         current = self.deployment
         active = await asyncio.to_thread(self._source.active)
-        if active != current.store.model_id:
+        if active != current.store.table:
             self._deployment = await asyncio.to_thread(self._make)
-            log.info("model %s: %s", active, self._deployment.description)
+            model_id = self._deployment.store.model_id
+            log.info("changed over to model %s: %s", model_id, self._deployment.description)
             await current.retire()
         else:
             await asyncio.to_thread(current.store.refresh)
+        # Here and not when it is asked for: a store on a server takes its time, or does not answer.
+        count = await asyncio.to_thread(self.deployment.store.count_vectors)
+        self.metrics.pictures.set(count)
         if self._images is not None and time.monotonic() > self._images_next:
             self._images_next = time.monotonic() + _IMAGES_SECONDS
             await asyncio.to_thread(self._images.remove_older, self.config.log.image_days)
 
     async def stop(self) -> None:
         """Finishes what was accepted and closes everything."""
-        if self._writer is not None:
-            await asyncio.to_thread(self._writer.close)
+        await asyncio.to_thread(self._writer.close)
         if self._deployment is not None:
             await self._deployment.retire()
         self._workers.close()
@@ -211,7 +212,6 @@ class Service:
             ApiError: Attributes that the index does not have or that do not fit; a new item without a picture.
             OverloadedError: Too many changes wait, or the store cannot take them now.
         """
-        assert self._writer is not None
         with self.deployment.in_use() as deployment:
             before = await self.get_item(item_id)
             decode = functools.partial(
@@ -232,7 +232,6 @@ class Service:
 
     async def delete_item(self, item_id: str) -> bool:
         """Removes an item; whether there was one."""
-        assert self._writer is not None
         with self.deployment.in_use(), self.metrics.stages.labels("store").time():
             return await self._writer.apply(Delete(item_id))
 

@@ -19,7 +19,7 @@ class Source(Protocol):
     """What a server serves."""
 
     def active(self) -> str:
-        """The ``model_id`` that is to be served now; cheap, asked again and again."""
+        """Name of the store's table that is to be served now; cheap, asked again and again."""
         ...
 
     def load(self) -> Loaded:

@@ -29,12 +29,14 @@ class Put:
         pictures: All pictures of the item as fitted pixels (3, S, S); none to keep those that are stored.
         text: What the model reads of it.
         content_hash: Of pictures and text.
+        model_id: The model that the pictures were fitted to.
     """
 
     item: pa.Table
     pictures: tuple[NDArray[np.uint8], ...]
     text: str
     content_hash: str
+    model_id: str
 
     @property
     def item_id(self) -> str:
@@ -85,7 +87,9 @@ class Writer:
         loop = asyncio.get_running_loop()
         waiting = _Waiting(change, loop, loop.create_future())
         with self._news:
-            if self._closed or len(self._waiting) >= self._limit:
+            if self._closed:
+                raise OverloadedError("the server stops", 1)
+            if len(self._waiting) >= self._limit:
                 raise OverloadedError(f"{len(self._waiting)} changes are waiting", 2)
             self._waiting.append(waiting)
             self._news.notify()
@@ -115,6 +119,8 @@ class Writer:
             deployment = self._deployment()
             changes = [waiting.change for waiting in group]
             puts = [change for change in changes if isinstance(change, Put)]
+            if puts and puts[0].model_id != deployment.store.model_id:
+                raise OverloadedError("the model has just been changed", 1)
             if puts and puts[0].pictures:
                 _store(deployment, puts)
             elif puts:
@@ -129,12 +135,12 @@ class Writer:
 
 
 def _commits(taken: Sequence[_Waiting]) -> Iterator[list[_Waiting]]:
-    """Neighbours that can be one commit: of one kind, and no item twice."""
+    """Neighbours that can be one commit: of one kind and for one model, and no item twice."""
     group: list[_Waiting] = []
-    kind: tuple[type[Change], bool] | None = None
+    kind: tuple[str, bool] | None = None
     for waiting in taken:
         change = waiting.change
-        own = (type(change), isinstance(change, Put) and bool(change.pictures))
+        own = (change.model_id, bool(change.pictures)) if isinstance(change, Put) else None
         if group and (own != kind or change.item_id in {w.change.item_id for w in group}):
             yield group
             group = []

@@ -4,7 +4,15 @@ from oclear.store.contract import Counts, DocumentStore, StoredItem, StoredVecto
 from oclear.store.hits import Hit
 from oclear.store.index import Index
 from oclear.store.memory import MemoryIndex
-from oclear.store.models import activate, active_model, model_folder, model_ids, remove_model
+from oclear.store.models import (
+    activate,
+    active_model,
+    active_table,
+    drop_from_server,
+    model_folder,
+    model_ids,
+    remove_model,
+)
 from oclear.store.opening import (
     columns_not_kept,
     create_index,
@@ -23,8 +31,10 @@ __all__ = [
     "StoredVectors",
     "activate",
     "active_model",
+    "active_table",
     "columns_not_kept",
     "create_index",
+    "drop_from_server",
     "model_folder",
     "model_ids",
     "open_for_serving",

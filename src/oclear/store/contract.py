@@ -75,6 +75,11 @@ class DocumentStore(Protocol):
         ...
 
     @property
+    def table(self) -> str:
+        """Name of the table that holds the vectors; an index that is made anew has another one."""
+        ...
+
+    @property
     def version(self) -> int:
         """Rises with every change that this object sees; equal versions mean equal contents."""
         ...
@@ -109,6 +114,8 @@ class DocumentStore(Protocol):
             InputError: An attribute does not fit the type that the store has for it.
             StoreBusyError: Another writer holds the store for too long.
             StoreFullError: No room is left on the device; nothing was changed.
+            StoreReplacedError: The index was made anew since it was opened; nothing was changed.
+            StoreUnreachableError: The server that holds it does not answer; every other method may raise it, too.
             ValueError: Shapes that do not fit, an item or part given twice, a vector that is not finite
                 or zero.
         """
@@ -123,7 +130,7 @@ class DocumentStore(Protocol):
 
         Raises:
             InputError: An attribute does not fit the type that the store has for it.
-            StoreBusyError, StoreFullError: As for :meth:`upsert`.
+            StoreBusyError, StoreFullError, StoreReplacedError: As for :meth:`upsert`.
         """
         ...
 
@@ -172,6 +179,10 @@ class DocumentStore(Protocol):
 
     def count(self) -> Counts:
         """How many items and vectors the store holds now."""
+        ...
+
+    def count_vectors(self) -> int:
+        """How many vectors the store holds now, without reading any."""
         ...
 
     def refresh(self) -> bool:

@@ -11,14 +11,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from oclear.errors import FormatError, InputError, OutputNotEmptyError
+from oclear.errors import FormatError, InputError, OutputNotEmptyError, StoreReplacedError
 from oclear.store.columns import (
     CONTENT_HASH,
     ITEM_ID,
@@ -33,7 +33,16 @@ from oclear.store.contract import Counts, StoredItem, StoredVectors
 from oclear.store.exact import search_exactly
 from oclear.store.filters import parse_filter, sql_of
 from oclear.store.hits import Hit
-from oclear.store.lance import CHANGED_AT, among, connect, create_table, scan, values
+from oclear.store.lance import (
+    CHANGED_AT,
+    Layout,
+    among,
+    connect,
+    create_table,
+    layout,
+    scan,
+    values,
+)
 from oclear.store.manifest import (
     FORMAT_VERSION,
     MANIFEST_FILE,
@@ -41,6 +50,7 @@ from oclear.store.manifest import (
     StoredModel,
     finish_creation,
     is_unfinished,
+    new_table_name,
     read_manifest,
     write_manifest,
 )
@@ -51,20 +61,6 @@ from oclear.store.writing import LOCK_FILE, writing
 _IDS_AT_ONCE = 10_000
 # Old versions are kept for readers that have one open.
 _KEEP_VERSIONS = timedelta(hours=1)
-
-
-class Layout(NamedTuple):
-    """How a store lies on disk.
-
-    Attributes:
-        folder: Where its files are.
-        files: Data files; many small ones make reading slow.
-        versions: States that are kept, the present one among them.
-    """
-
-    folder: Path
-    files: int
-    versions: int
 
 
 class Index:
@@ -105,15 +101,14 @@ class Index:
             OutputNotEmptyError: The folder holds something else, or an index of this model.
         """
         schema = store_schema(items_schema, dim)
-        model = StoredModel(model_id, dim, metadata=dict(metadata or {}))
+        model = StoredModel(model_id, dim, new_table_name(), metadata=dict(metadata or {}))
         if (folder / MANIFEST_FILE).exists():
             with writing(folder):
                 manifest = read_manifest(folder)
                 if model_id in manifest.models or manifest.server is not None:
                     raise OutputNotEmptyError(folder)
-                name = f"documents-{model_id}"
-                model = replace(model, table=name, weights=f"models/{model_id}")
-                table = create_table(folder, name, schema)
+                model = replace(model, weights=f"models/{model_id}")
+                table = create_table(folder, model.table, schema)
                 models = {**manifest.models, model_id: model}
                 write_manifest(folder, replace(manifest, models=models))
                 return cls(folder, model, table)
@@ -121,6 +116,7 @@ class Index:
             raise OutputNotEmptyError(folder)
         folder.mkdir(parents=True, exist_ok=True)
         write_manifest(folder, Manifest(model_id, {model_id: model}), creating=True)
+        connect(folder).drop_all_tables()  # what a creation that was cut short left
         table = create_table(folder, model.table, schema)
         finish_creation(folder)
         return cls(folder, model, table)
@@ -168,6 +164,11 @@ class Index:
     def dim(self) -> int:
         """Length of a vector."""
         return self.model.dim
+
+    @property
+    def table(self) -> str:
+        """Name of the table that holds the vectors."""
+        return self.model.table
 
     @property
     def version(self) -> int:
@@ -346,12 +347,7 @@ class Index:
 
     def layout(self) -> Layout:
         """How the store lies on disk."""
-        statistics = self._table.stats()["fragment_stats"]
-        return Layout(
-            self.folder / f"{self.model.table}.lance",
-            int(statistics["num_fragments"]),
-            len(self._table.list_versions()),
-        )
+        return layout(self.folder, self._table)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -360,12 +356,14 @@ class Index:
             if manifest.format_version < FORMAT_VERSION:
                 # An older oclear must not take what this one changes for its own.
                 write_manifest(self.folder, manifest)
+            if manifest.model(self.folder, self.model_id).table != self.table:
+                raise StoreReplacedError(self.folder)
             self._table.checkout_latest()
             yield
 
     def _copy_into_tracking_table(self) -> None:
         manifest = read_manifest(self.folder)
-        name = f"documents-{self.model_id}"
+        name = new_table_name()
         table = create_table(self.folder, name, self._table.schema)
         for batch in self.batches(_IDS_AT_ONCE):
             table.add(pa.Table.from_batches([batch]))

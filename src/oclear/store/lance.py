@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -14,6 +14,20 @@ from oclear.store.columns import ITEM_ID
 # When a row was last written, kept by LanceDB where a table has stable row ids.
 CHANGED_AT = "_row_last_updated_at_version"
 ROW_ID = "_rowid"
+
+
+class Layout(NamedTuple):
+    """How a table lies on disk.
+
+    Attributes:
+        folder: Where its files are.
+        files: Data files; many small ones make reading slow.
+        versions: States that are kept, the present one among them.
+    """
+
+    folder: Path
+    files: int
+    versions: int
 
 
 def connect(folder: Path) -> Any:
@@ -33,6 +47,12 @@ def create_table(folder: Path, name: str, schema: pa.Schema) -> Any:
         mode="overwrite",
         storage_options={"new_table_enable_stable_row_ids": "true"},
     )
+
+
+def layout(folder: Path, table: Any) -> Layout:
+    """How a table of this folder lies on disk."""
+    files = int(table.stats()["fragment_stats"]["num_fragments"])
+    return Layout(folder / f"{table.name}.lance", files, len(table.list_versions()))
 
 
 def scan(table: Any, columns: list[str], where: str | None = None) -> pa.Table:

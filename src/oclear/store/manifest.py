@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -30,7 +31,7 @@ class StoredModel:
     Attributes:
         model_id: Hash of the weights and the preprocessing that make the vectors.
         dim: Length of a vector.
-        table: Name of the table with its vectors.
+        table: Name of the table with its vectors; never given twice, so that one made anew is told from the old.
         weights: Where in the folder the copy of the model lies.
         tracks_changes: Whether the table's rows know when they changed, so that a reader need not read all
             of them again. Tables of format version 1 do not.
@@ -78,6 +79,11 @@ class Manifest:
                 "Make them with oclear index --swap.",
             )
         return self.models[wanted]
+
+
+def new_table_name() -> str:
+    """A name for a table that no table had before."""
+    return f"documents-{secrets.token_hex(4)}"
 
 
 def write_manifest(folder: Path, manifest: Manifest, *, creating: bool = False) -> None:

@@ -6,7 +6,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from oclear.errors import InputError
+from oclear.errors import FormatError, InputError
 from oclear.store import milvus
 from oclear.store.lance import connect
 from oclear.store.manifest import read_manifest, write_manifest
@@ -14,8 +14,13 @@ from oclear.store.writing import writing
 
 
 def active_model(folder: Path) -> str:
-    """Id of the model that searches are to use; cheap enough to ask once a second."""
+    """Id of the model that searches are to use."""
     return read_manifest(folder).active
+
+
+def active_table(folder: Path) -> str:
+    """Name of the table that searches are to use: another one after a swap, or when the index was made anew."""
+    return read_manifest(folder).model(folder, None).table
 
 
 def model_ids(folder: Path) -> list[str]:
@@ -42,6 +47,22 @@ def activate(folder: Path, model_id: str) -> None:
         manifest = read_manifest(folder)
         manifest.model(folder, model_id)
         write_manifest(folder, replace(manifest, active=model_id))
+
+
+def drop_from_server(folder: Path) -> None:
+    """Remove what an index keeps on a Milvus server, before its folder is removed; elsewhere nothing is kept.
+
+    Raises:
+        InputError: The server does not answer.
+    """
+    try:
+        manifest = read_manifest(folder)
+    except FormatError:
+        return  # no index, or none that says where its vectors are
+    if manifest.server is not None:
+        client = milvus.connect(manifest.server)
+        for model in manifest.models.values():
+            client.drop_collection(model.table)
 
 
 def remove_model(folder: Path, model_id: str) -> None:

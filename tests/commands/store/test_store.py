@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from oclear.model import TwoTowerModel
-from oclear.store import Index, active_model, model_folder, model_ids
+from oclear.store import Index, active_model, active_table, model_folder, model_ids
 
 
 @pytest.fixture
@@ -142,6 +142,7 @@ def test_optimize_brings_version_1_to_the_present_format(made, oclear):
         **{"items": 0, "vectors": 0, "oclear_version": "0.1.0"},
         **{"format_version": 1, "kind": "index"},
     }
+    (made / f"{model['table']}.lance").rename(made / "documents.lance")
     (made / "manifest.json").write_text(json.dumps(old))
     before = Index.open(made)
     assert before.changed_since(0) is None
@@ -168,7 +169,8 @@ def test_optimize_brings_version_1_to_the_present_format(made, oclear):
     ],
 )
 def test_verify_says_what_is_wrong(made, oclear, fault, words):
-    table = lancedb.connect(made).open_table("documents")
+    name = active_table(made)
+    table = lancedb.connect(made).open_table(name)
     row = table.search().limit(1).to_arrow()
     if fault == "length":
         vector = 2 * np.array(row["_vector"][0].as_py(), np.float32)
@@ -184,7 +186,7 @@ def test_verify_says_what_is_wrong(made, oclear, fault, words):
         table.add(spoilt.set_column(at, "_content_hash", pa.array(["other"])))
     elif fault == "unreadable":
         file = max(
-            (made / "documents.lance" / "data").iterdir(), key=lambda path: path.stat().st_size
+            (made / f"{name}.lance" / "data").iterdir(), key=lambda path: path.stat().st_size
         )
         file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     else:

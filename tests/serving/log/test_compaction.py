@@ -271,3 +271,24 @@ def test_a_session_is_erased_from_tables_parts_and_photos(tmp_path, write, catal
     # The same visitor comes again: that is not erased.
     write(search(6, session_id="s1", time=NOW + 3600 * 10**6))
     assert compact(tmp_path).searches == 1
+
+
+def test_an_erasure_covers_what_a_server_with_its_clock_ahead_has_logged(tmp_path, write):
+    ahead = time.time_ns() // 1000 + 60 * 10**6
+    running = ExposureLog(tmp_path)
+    asyncio.run(running.append([search(1, session_id="s1", time=ahead)]))
+    assert erase_session(tmp_path, "s1").in_running_parts == 1
+    running.close()
+    assert compact(tmp_path).searches == 0
+
+
+def test_a_killed_erasure_leaves_those_before_it(tmp_path, write, catalogue, monkeypatch):
+    write(search(1, session_id="s1"), search(2, session_id="s2"))
+    erase_session(tmp_path, "s1")
+    with monkeypatch.context() as patch:
+        patch.setattr("oclear.serving.log.erased.os.fsync", lambda _: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            erase_session(tmp_path, "s2")
+    write(search(1, session_id="s1"), search(3, session_id="s3"))
+    compact(tmp_path)
+    assert set(read(tmp_path, catalogue).table["session_id"].to_pylist()) == {"s2", "s3"}

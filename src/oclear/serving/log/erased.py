@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from oclear.serving.log.records import Search
+from oclear.tables import sync
 
 _FILE = "erased.jsonl"
 
@@ -34,13 +34,17 @@ class Erased:
         return search.time <= self.until.get(_hash(search.session_id), -1)
 
 
-def note_erased(folder: Path, session_id: str) -> None:
-    """Notes an erasure as of now, lastingly."""
-    entry = {"session": _hash(session_id), "until": time.time_ns() // 1000}
-    with (folder / _FILE).open("a") as file:
-        file.write(json.dumps(entry) + "\n")
+def note_erased(folder: Path, session_id: str, until: int) -> None:
+    """Notes an erasure, lastingly; the file is written anew, so that no kill leaves half a line in it."""
+    found = {**Erased.read(folder).until, _hash(session_id): until}
+    lines = [json.dumps({"session": name, "until": moment}) for name, moment in found.items()]
+    partial = folder / f".{_FILE}.part"
+    with partial.open("w") as file:
+        file.writelines(f"{line}\n" for line in lines)
         file.flush()
         os.fsync(file.fileno())
+    partial.replace(folder / _FILE)
+    sync(folder)
 
 
 def _hash(session_id: str) -> str:

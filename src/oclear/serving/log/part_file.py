@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import os
 import secrets
@@ -38,6 +39,9 @@ class ExposureLog:
         folder: The log; parts go to ``parts/`` in it.
         config: When a part is closed and a new one begun.
         observe: Called with the seconds of each flush.
+
+    Raises:
+        OSError: The folder cannot be made or written to.
     """
 
     def __init__(
@@ -49,7 +53,10 @@ class ExposureLog:
         self.folder = folder
         self._config = config or LogConfig()
         self._observe = observe
-        (folder / PARTS).mkdir(parents=True, exist_ok=True)
+        parts = folder / PARTS
+        parts.mkdir(parents=True, exist_ok=True)
+        if not os.access(parts, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(parts))
         self._file: int | None = None
         self._size, self._began = 0, 0.0
         self._waiting: list[_Waiting] = []

@@ -56,7 +56,7 @@ async def get_item(item_id: ItemId, request: Request) -> Response:
     responses={
         200: {"model": StoredOut},
         201: {"model": StoredOut},
-        **errors(400, 401, 403, 408, 409, 413, 415, 422, 429, 503),
+        **errors(400, 401, 403, 408, 413, 415, 422, 429, 503),
     },
 )
 async def put_item(item_id: ItemId, request: Request) -> Response:

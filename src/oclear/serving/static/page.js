@@ -202,7 +202,9 @@ async function picture(item, hit, name) {
   try {
     const answer = await ask(`/v1/pictures/${encodeURIComponent(hit.item_id)}?part=${hit.part}`);
     const image = item.querySelector("img");
-    image.src = URL.createObjectURL(await answer.blob());
+    const shown = URL.createObjectURL(await answer.blob());
+    image.addEventListener("load", () => URL.revokeObjectURL(shown), { once: true });
+    image.src = shown;
     image.alt = name;
     image.hidden = false;
     item.querySelector(".letter").hidden = true;

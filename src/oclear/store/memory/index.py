@@ -68,6 +68,11 @@ class MemoryIndex:
         return self._store.dim
 
     @property
+    def table(self) -> str:
+        """Name of the table that holds the vectors."""
+        return self._store.table
+
+    @property
     def version(self) -> int:
         """Number of the last change that searches see."""
         return self._version
@@ -154,6 +159,10 @@ class MemoryIndex:
         """How many items and vectors searches see."""
         snapshot = self._rows.snapshot
         return Counts(snapshot.living_items, snapshot.living)
+
+    def count_vectors(self) -> int:
+        """How many vectors searches see."""
+        return self._rows.snapshot.living
 
     def refresh(self) -> bool:
         """See what other writers committed; whether there was any."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import base64
 import json
-import logging
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -21,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from oclear.errors import FormatError, InputError, MissingExtraError
+from oclear.errors import FormatError, InputError
 from oclear.store.columns import (
     CONTENT_HASH,
     ITEM_ID,
@@ -35,6 +34,7 @@ from oclear.store.filters import parse_filter
 from oclear.store.filters.milvus import expression_of
 from oclear.store.hits import Hit, best_rows, cosine
 from oclear.store.manifest import StoredModel
+from oclear.store.milvus.client import PATIENCE, answering, connect
 from oclear.store.milvus.documents import document, from_json, kept_type, to_json
 from oclear.store.rows import fitted_column, items_of, store_rows, unit_vectors
 
@@ -60,7 +60,7 @@ class MilvusIndex:
         self._schema: pa.Schema = stored
         self._lock = threading.Lock()
         self._changes = 0
-        if not self._client.has_collection(model.table):
+        if not self._ask("has_collection"):
             raise FormatError(
                 f"{server}: found no collection {model.table}, which the manifest names",
                 "Make the index again with oclear index --overwrite.",
@@ -111,6 +111,11 @@ class MilvusIndex:
     def dim(self) -> int:
         """Length of a vector."""
         return self.model.dim
+
+    @property
+    def table(self) -> str:
+        """Name of the collection that holds the vectors."""
+        return self.model.table
 
     @property
     def version(self) -> int:
@@ -171,7 +176,7 @@ class MilvusIndex:
                         row["attributes"][name] = to_json(value)
                 changed.append(row)
             for start in range(0, len(changed), _ROWS_AT_ONCE):
-                self._client.upsert(self.model.table, changed[start : start + _ROWS_AT_ONCE])
+                self._ask("upsert", changed[start : start + _ROWS_AT_ONCE])
             self._changes += bool(changed)
 
     def delete(self, item_ids: Iterable[str]) -> int:
@@ -196,8 +201,8 @@ class MilvusIndex:
         limit = min(_ROWS_PER_ITEM * k, _MOST_HITS)
         answers: list[list[Hit] | None] = [None] * len(queries)
         while unanswered := [at for at, hits in enumerate(answers) if hits is None]:
-            found = self._client.search(
-                self.model.table,
+            found = self._ask(
+                "search",
                 data=queries[unanswered].tolist(),
                 filter=expression,
                 limit=limit,
@@ -247,31 +252,46 @@ class MilvusIndex:
         ids = [row["item_id"] for row in self._scan(["item_id"])]
         return Counts(len(set(ids)), len(ids))
 
+    def count_vectors(self) -> int:
+        """How many vectors there are, as the server counts them."""
+        found = self._ask("query", output_fields=["count(*)"], consistency_level="Strong")
+        return int(found[0]["count(*)"])
+
     def refresh(self) -> bool:
         """Nothing to do: every reading sees what is there."""
         return False
 
     def optimize(self) -> None:
         """Have the server seal what was written; it joins segments by itself."""
-        self._client.flush(self.model.table)
+        self._ask("flush")
 
     def close(self) -> None:
         """Close the connection."""
         self._client.close()
+
+    def _ask(self, request: str, *args: Any, **options: Any) -> Any:
+        """One request about the collection, in the time that it has.
+
+        Raises:
+            StoreUnreachableError: It was not answered, or refused.
+        """
+        with answering(self.server):
+            ask = getattr(self._client, request)
+            return ask(self.model.table, *args, timeout=PATIENCE, **options)
 
     def _put(self, rows: pa.Table) -> set[str]:
         """Writes rows; returns their keys."""
         keys = set()
         for start in range(0, len(rows), _ROWS_AT_ONCE):
             batch = [document(row) for row in rows.slice(start, _ROWS_AT_ONCE).to_pylist()]
-            self._client.upsert(self.model.table, batch)
+            self._ask("upsert", batch)
             keys |= {document["key"] for document in batch}
         return keys
 
     def _remove(self, keys: set[str]) -> None:
         wanted = sorted(keys)
         for start in range(0, len(wanted), _ROWS_AT_ONCE):
-            self._client.delete(self.model.table, ids=wanted[start : start + _ROWS_AT_ONCE])
+            self._ask("delete", ids=wanted[start : start + _ROWS_AT_ONCE])
 
     def _rows_of(self, item_ids: Sequence[str], fields: list[str]) -> Iterator[dict[str, Any]]:
         for start in range(0, len(item_ids), _ROWS_AT_ONCE):
@@ -280,14 +300,18 @@ class MilvusIndex:
             yield from self._scan(fields, f"item_id in [{quoted}]")
 
     def _scan(self, fields: list[str], expression: str = "") -> Iterator[dict[str, Any]]:
-        rows = self._client.query_iterator(
-            self.model.table,
+        rows = self._ask(
+            "query_iterator",
             batch_size=_ROWS_AT_ONCE,
             filter=expression,
             output_fields=fields,
             consistency_level="Strong",
         )
-        while batch := rows.next():
+        while True:
+            with answering(self.server):
+                batch = rows.next()
+            if not batch:
+                break
             yield from batch
         rows.close()
 
@@ -333,25 +357,6 @@ class MilvusIndex:
             if field.name in own or field.name not in OWN
         }
         return pa.table(columns)
-
-
-def connect(server: str) -> Any:
-    """A client.
-
-    Raises:
-        MissingExtraError: ``pymilvus`` is not installed.
-        InputError: No server answers.
-    """
-    try:
-        from pymilvus import MilvusClient, MilvusException
-    except ImportError:
-        raise MissingExtraError("pymilvus", "milvus", "for an index on a Milvus server") from None
-    # It prints the traceback of every refused request beside raising it.
-    logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
-    try:
-        return MilvusClient(uri=server, timeout=10)
-    except MilvusException as error:
-        raise InputError(f"{server}: no Milvus server answers: {error.message:.120}") from error
 
 
 def _check_ids(item_ids: Sequence[str]) -> None:

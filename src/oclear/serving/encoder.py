@@ -5,14 +5,14 @@ heads as training starts them (``benchmarks/encoder_runtimes.py``, an EPYC with 
 
 | runtime | MobileNetV2 | | ResNet-50 | |
 |---|---|---|---|---|
-| torch fp32 | 79, 132 | 1 | 9, 24 | 1 |
-| torch bf16 | 103, 178 | 0.968 | 19, 43 | 0.997 |
-| ONNX Runtime fp32 | 242, 181 | 1 | 23, 28 | 1 |
-| OpenVINO fp32 | 241, 179 | 1 | 22, 27 | 1 |
-| OpenVINO bf16 | 503, 312 | 0.942 | 30, 56 | 0.996 |
+| torch fp32 | 64, 76 | 1 | 9, 11 | 1 |
+| torch bf16 | 76, 132 | 0.952 | 15, 22 | 0.991 |
+| ONNX Runtime fp32 | 133, 131 | 1 | 13, 13 | 1 |
+| OpenVINO fp32 | 126, 112 | 1 | 14, 13 | 1 |
+| OpenVINO bf16 | 225, 227 | 0.900 | 26, 26 | 0.991 |
 
-bf16 is fastest and not near enough: one photo in eight gets another nearest item. Of the two exact ones OpenVINO
-reports its import to its makers. So ONNX Runtime.
+bf16 is fastest and not near enough: one photo in five (MobileNetV2) or ten (ResNet-50) gets another nearest item. Of
+the two exact ones OpenVINO reports its import to its makers. So ONNX Runtime.
 """
 
 from __future__ import annotations

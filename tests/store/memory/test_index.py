@@ -202,7 +202,8 @@ def test_any_sequence_of_changes_answers_as_the_disk_does(
             make.add(memory, items, rows, parts, vectors)
         elif action == "elsewhere":
             make.add(other, items, rows, parts, vectors)
-            memory.refresh()
+            if price % 2:
+                continue  # not seen before the next change, which may be of the same items
         elif action == "delete":
             memory.delete(names)
         elif action == "attributes":
@@ -210,6 +211,7 @@ def test_any_sequence_of_changes_answers_as_the_disk_does(
         else:
             memory.optimize()
             memory.settle()
+        memory.refresh()
         other.refresh()
         queries = make.unit(generator, 2, DIM)
         assert answers(memory, queries, 4, where) == answers(other, queries, 4, where)

@@ -14,7 +14,6 @@ from tests.processes import run_processes
 from oclear.errors import ConfigError, InputError
 from oclear.model import ImagePreprocessing, TwoTowerModel
 from oclear.proxies import ProxyClassifier, ProxyConfig, RowAdagrad, RowMomentum
-from oclear.runtime import prepare_process
 from oclear.training import StageConfig, TrainConfig
 from oclear.training.embedder import Embedder
 from oclear.training.embedder_memory import _blank, encoding_memory, model_memory
@@ -172,7 +171,6 @@ def peak(work: Callable[..., None], folder: Path, *arguments: Any) -> int:
 
 
 def _measured(_: int, work: Callable[..., None], content: bytes, file: Path) -> None:
-    prepare_process()  # keeps freed memory, as the command line does
     arguments = pickle.loads(content)
     learn_proxies(100, 8, ProxyConfig(), "adamw", 4)  # what torch loads when it first learns
     gc.collect()

@@ -13,8 +13,8 @@ from oclear.proxies.graph.neighbours import block_of, is_exact
 from oclear.proxies.loss import samples_at_once
 from oclear.proxies.start import BLOCK
 
-# What matrix libraries and the allocator keep beside tensors on a CPU: 45 to 130 MB were measured.
-_LIBRARIES = 64 << 20
+# What matrix libraries and the allocator take beside tensors where a CPU multiplies; 30 to 70 MB were measured.
+_CPU_LIBRARIES = 48 << 20
 OptimizerName = Literal["adamw", "momentum", "adagrad"]
 
 
@@ -68,6 +68,7 @@ def proxy_memory(
         10240000000
     """
     rows = -(-num_classes // ranks)
+    libraries = 0 if on_gpu else _CPU_LIBRARIES
     is_half = config.precision == "bf16"
     entry = 2 if is_half else 4
     remembered = {"adamw": 2 * dim * entry, "momentum": dim * entry, "adagrad": 4}[optimizer]
@@ -86,13 +87,12 @@ def proxy_memory(
             # Rows to learn the centres from, on their way to unit length; later as they are compared with the centres.
             sample = min(rows, SAMPLE * lists) * dim
             comparisons = sample * (6 if is_half else 4) + scores_at_once(on_gpu) * entry
-            start = max(start, sample * (12 if is_half else 8), comparisons)
+            start = max(start, sample * (12 if is_half else 8), comparisons + libraries)
     active = -(-config.selection.active_classes(num_classes) // ranks)
     logits = min(batch, samples_at_once(batch, active, on_gpu)) * active
-    # Active rows at unit length, their gradient, logits and softmax. In bf16 products are copies of their own, and the
-    # library lays out anew what it multiplies.
-    comparing = active * dim * (10 if is_half else 8) + logits * (12 if is_half else 8)
+    # Active rows at unit length, their gradient, logits and softmax. In bf16 products are copies of their own.
+    comparing = active * dim * 8 + logits * (10 if is_half else 8)
     # The gradient, and of each active row what it is changed by; in bf16 a copy of it and the noise that rounds it.
     updating = active * dim * (20 if is_half else 8)
-    step = max(comparing, updating, search) + (0 if on_gpu else _LIBRARIES)
+    step = max(comparing, updating, search) + libraries
     return ProxyMemory(rows * dim * entry, rows * remembered, graph, step, start)

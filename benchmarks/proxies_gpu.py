@@ -5,18 +5,23 @@ dimensions in bf16, batch 4,096, 262,144 active classes, row-wise Adagrad. The g
 100 M is made of inverted lists; both are built on the GPU, and refreshed while the proxies learn.
 
 ``matrix_share`` and ``bandwidth_share`` are the parts of a step that its matrix products and its reading and writing of
-active rows would take at the speeds that the same card reaches in one large product and one large copy.
+active rows would take at the speeds that the same card reaches in one large product and one large copy;
+``graph_matrix_share`` is that of an exact graph. ``refresh_milliseconds`` is what keeping the graph fresh takes a step:
+the share of a block that is due in each, times what a block took while the graph was built.
 
     python benchmarks/proxies_gpu.py [--device cuda|cpu] [--quick] [--json]
 
-Under nine minutes; a graph that would take longer is left where it is then, and ``graph_built`` says how far it got.
-Without a GPU it says so and stops; ``--device cpu --quick`` shows in a minute that the code runs.
+Under nine minutes: a graph that would take longer is left where it is then, and ``graph_built`` says how far it got.
+What the card has no memory for is left out and said. Without a GPU it says so and stops; ``--device cpu --quick`` shows
+in a minute that the code runs. Not run on a GPU yet.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import statistics
+import sys
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -25,26 +30,32 @@ import torch
 from _made_proxies import draw_batch, fill_with_clusters
 from _report import print_figures
 
-from oclear.proxies import ProxyClassifier, ProxyConfig, RowAdagrad, SelectionConfig
+from oclear.proxies import (
+    ProxyClassifier,
+    ProxyConfig,
+    RowAdagrad,
+    SelectionConfig,
+    proxy_memory,
+)
 
 
 @dataclass(frozen=True)
 class Size:
-    """What is measured; ``graph_seconds`` is the most that building the graph may take."""
+    """What is measured; ``graph_until`` is when its graph has to be there, in seconds from the start of all."""
 
     classes: int
     exact: bool
-    graph_seconds: float
+    graph_until: float
     dim: int = 256
     batch: int = 4096
     budget: int = 262_144
     steps: int = 100
 
 
-SIZES = (Size(10_000_000, True, 270), Size(100_000_000, False, 150))
+SIZES = (Size(10_000_000, True, 310), Size(100_000_000, False, 490))
 QUICK_SIZES = (
-    Size(6_000, True, 30, dim=32, batch=64, budget=512, steps=10),
-    Size(30_000, False, 30, dim=32, batch=64, budget=512, steps=10),
+    Size(6_000, True, 300, dim=32, batch=64, budget=512, steps=10),
+    Size(30_000, False, 600, dim=32, batch=64, budget=512, steps=10),
 )
 
 
@@ -77,31 +88,52 @@ def limits(device: torch.device, quick: bool) -> dict[str, float]:
     return {"operations": 2 * side**3 / product, "bytes": 2 * source.numel() / copy}
 
 
-def build_graph(classifier: ProxyClassifier, size: Size, device: torch.device) -> dict[str, Any]:
-    """Builds the graph in pieces, and stops where the time is up."""
+def build_graph(
+    classifier: ProxyClassifier, size: Size, device: torch.device, end: float
+) -> dict[str, Any]:
+    """Builds the graph in pieces, and stops where the time is up; ``block_seconds`` of one of its blocks."""
     graph = classifier.make_graph()
+    wait(device)
     started = time.perf_counter()
     graph.restart()
-    while graph.rounds == 0 and time.perf_counter() - started < size.graph_seconds:
+    wait(device)
+    searching = time.perf_counter()
+    while graph.rounds == 0 and time.perf_counter() < end:
         graph.refresh(max(1, min(graph.blocks // 100, graph.blocks - graph.cursor)))
         wait(device)
+    done = graph.blocks if graph.rounds else graph.cursor
     return {
         "graph_seconds": round(time.perf_counter() - started, 1),
-        "graph_built": 1.0 if graph.rounds else round(graph.cursor / graph.blocks, 3),
+        "graph_built": round(done / graph.blocks, 3),
+        "block_seconds": (time.perf_counter() - searching) / max(done, 1),
+        "comparisons": done * graph.comparisons,
     }
 
 
-def measure(size: Size, device: torch.device, speed: dict[str, float]) -> dict[str, Any]:
+def measure(
+    size: Size, device: torch.device, speed: dict[str, float], began: float
+) -> dict[str, Any]:
     """All figures of a size."""
     selection = SelectionConfig(
         kind="knn", budget=size.budget, exact_up_to=size.classes if size.exact else 0
     )
     config = ProxyConfig(precision="bf16", selection=selection)
+    if device.type == "cuda":
+        needed = proxy_memory(
+            size.classes, size.dim, config, batch=size.batch, optimizer="adagrad", on_gpu=True
+        ).total
+        free, _ = torch.cuda.mem_get_info(device)
+        if needed > free:
+            return {"left_out": f"needs {needed / 2**30:.0f} GiB, {free / 2**30:.0f} are free"}
     classifier = ProxyClassifier(size.classes, size.dim, config, device=device)
     fill_with_clusters(classifier.weight)
-    found = build_graph(classifier, size, device)
+    found = build_graph(classifier, size, device, began + size.graph_until)
+    block_seconds, comparisons = found.pop("block_seconds"), found.pop("comparisons")
+    if size.exact:
+        operations = 2 * comparisons * size.dim / speed["operations"]
+        found["graph_matrix_share"] = round(operations / found["graph_seconds"], 3)
     optimizer = RowAdagrad(classifier.parameters(), lr=0.02)
-    times, refreshes = [], []
+    times = []
     for number in range(size.steps + 2):
         embeddings, labels = draw_batch(classifier.weight, size.batch, number)
         wait(device)
@@ -110,13 +142,10 @@ def measure(size: Size, device: torch.device, speed: dict[str, float]) -> dict[s
         optimizer.step()
         optimizer.zero_grad()
         wait(device)
-        middle = time.perf_counter()
+        times.append(time.perf_counter() - started)
         classifier.advance()
-        wait(device)
-        times.append(middle - started)
-        refreshes.append(time.perf_counter() - middle)
     step = statistics.median(times[2:])
-    refresh = statistics.fmean(refreshes[2:])
+    refresh = (classifier.export_state().plain["refresh_rate"] or 0.0) * block_seconds
     # Forward, and the gradient of the rows; each active row read and written, and its gradient once each way.
     operations = 2 * 2 * size.batch * size.budget * size.dim
     moved = size.budget * size.dim * 2 * 4
@@ -145,7 +174,7 @@ def main() -> None:
         if options.json:
             print_figures({"skipped": "no GPU"}, as_json=True)
         return
-    device = torch.device(options.device)
+    device, began = torch.device(options.device), time.perf_counter()
     speed = limits(device, options.quick)
     figures: dict[str, Any] = {
         "card": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
@@ -154,10 +183,16 @@ def main() -> None:
     }
     for size in QUICK_SIZES if options.quick else SIZES:
         name = f"{size.classes // 10**6}m" if size.classes >= 10**6 else f"{size.classes // 1000}k"
+        gc.collect()
         if device.type == "cuda":
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats(device)
-        figures[name] = measure(size, device, speed)
+        try:
+            figures[name] = measure(size, device, speed, began)
+        except torch.OutOfMemoryError as error:  # what was measured before still counts
+            figures[name] = {"left_out": str(error).splitlines()[0]}
+        print(f"{name}: {figures[name]}", file=sys.stderr, flush=True)
+    figures["seconds"] = round(time.perf_counter() - began)
     print_figures(figures, options.json)
 
 

@@ -3,6 +3,7 @@
 import io
 import json
 import multiprocessing
+import os
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
@@ -12,7 +13,9 @@ from typing import Any
 
 import pytest
 
-# Tests with several ranks fork them from a server that has imported what all need.
+# Tests with several ranks fork them from a server that has imported what all need. Arrow's allocator would run a thread
+# in it, and a fork while a thread holds a lock may hang.
+os.environ.setdefault("JE_ARROW_MALLOC_CONF", "background_thread:false")
 multiprocessing.set_forkserver_preload(["oclear.training"])
 
 

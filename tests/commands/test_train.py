@@ -1,7 +1,9 @@
 """Training from the command line: what it writes, and what a kill costs."""
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -168,6 +170,18 @@ def test_a_killed_process_ends_like_the_unbroken_one(oclear, demo, unbroken, tmp
 
     data = oclear(*command(demo, out), "--resume").json
     assert_same(out, data, unbroken)
+
+
+def ended(words: list[str], seconds: float) -> subprocess.CompletedProcess[str]:
+    """A program and what it said; all its processes are ended, and the test fails, where it takes longer."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(words, text=True, start_new_session=True, **pipes) as process:
+        try:
+            out, err = process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            pytest.fail(f"hung for {seconds:.0f} s: {process.communicate()}")
+    return subprocess.CompletedProcess(words, process.returncode, out, err)
 
 
 def steps_done(out: Path) -> int:
@@ -443,7 +457,7 @@ def test_torchrun_trains_as_one_process_does(demo, oclear, tmp_path):
         )
         program = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={count}"]
         words = [*program, str(script), *command(demo, out, *plain, *options)]
-        return subprocess.run(words, capture_output=True, text=True, check=False)
+        return ended(words, seconds=900)
 
     # Validation comes between two steps: there it stops as a user's mistake does.
     stopped = torchrun(2, "training.stages.1.heads_lr=.inf")

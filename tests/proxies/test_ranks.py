@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
+from tests.processes import run_processes
 
 from oclear.proxies import ProxyClassifier, ProxyConfig, ProxyState, RowAdagrad, SelectionConfig
 
@@ -157,7 +157,6 @@ def averaged_encoders(group: dist.ProcessGroup) -> None:
 
 
 def work(rank: int, ranks: int, file: str) -> None:
-    torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=ranks)
     group = dist.group.WORLD
     assert group is not None
@@ -175,6 +174,4 @@ def work(rank: int, ranks: int, file: str) -> None:
 
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_ranks_do_what_one_process_does(ranks: int, tmp_path: Path) -> None:
-    # The server is started once, and every rank of both runs is forked from it.
-    arguments = ranks, str(tmp_path / "rendezvous")
-    mp.start_processes(work, arguments, nprocs=ranks, start_method="forkserver")  # type: ignore[no-untyped-call]
+    run_processes(work, ranks, tmp_path / "processes", ranks, str(tmp_path / "rendezvous"))

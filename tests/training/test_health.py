@@ -143,6 +143,17 @@ def test_signs_of_proxies_against_plain_formulas():
     assert proxy_signs(weight.bfloat16())["proxy_rank_share"] == pytest.approx(rank / 20, abs=1e-2)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_proxies_that_are_not_finite_are_told_of(value):
+    weight = torch.randn(50, 20)
+    weight[3, 1] = value
+
+    signs = proxy_signs(weight)
+
+    assert SIGNS["proxy_largest_norm"].is_bad(signs["proxy_largest_norm"])
+    json.dumps(signs, allow_nan=False)
+
+
 def test_signs_of_many_proxies_come_from_a_sample(monkeypatch):
     seen = []
     monkeypatch.setattr(torch.linalg, "svdvals", lambda rows: seen.append(len(rows)) or rows[0])

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-import torch.multiprocessing as mp
+from tests.processes import run_processes
 
 from oclear.errors import ConfigError, InputError
 from oclear.model import ImagePreprocessing, TwoTowerModel
@@ -166,14 +166,11 @@ def peak(work: Callable[..., None], folder: Path, *arguments: Any) -> int:
     """Bytes by which a process grew at most while it did some work."""
     content = pickle.dumps(arguments)
     file = folder / "peak"
-    mp.start_processes(  # type: ignore[no-untyped-call]
-        _measured, (work, content, file), nprocs=1, start_method="forkserver"
-    )
+    run_processes(_measured, 1, folder, work, content, file)
     return int(file.read_text())
 
 
 def _measured(_: int, work: Callable[..., None], content: bytes, file: Path) -> None:
-    torch.set_num_threads(1)
     arguments = pickle.loads(content)
     learn_proxies(100, 8, ProxyConfig(), "adamw", 4)  # what torch loads when it first learns
     gc.collect()
@@ -193,7 +190,7 @@ KNN = {"kind": "knn", "exact_up_to": 0, "neighbours": 8, "refresh_share": 0.01}
 
 
 def learn_proxies(classes: int, dim: int, settings: ProxyConfig, kind: str, batch: int) -> None:
-    """Three steps."""
+    """Three steps, as :class:`oclear.training.learner.Learner` takes them."""
     proxies = ProxyClassifier(classes, dim, settings)
     optimizer: torch.optim.Optimizer = (
         torch.optim.AdamW([proxies.weight], fused=True)
@@ -203,8 +200,8 @@ def learn_proxies(classes: int, dim: int, settings: ProxyConfig, kind: str, batc
     for step in range(3):
         torch.manual_seed(step)
         embeddings = torch.randn(batch, dim, requires_grad=True)
-        loss = proxies(embeddings, torch.randint(classes, (batch, 1))).loss
         optimizer.zero_grad()
+        loss = proxies(embeddings, torch.randint(classes, (batch, 1))).loss
         loss.backward()
         optimizer.step()
         proxies.advance()
@@ -214,6 +211,8 @@ def learn_proxies(classes: int, dim: int, settings: ProxyConfig, kind: str, batc
     ("classes", "batch", "settings", "optimizer"),
     [
         (40_000, 64, {}, "adamw"),
+        (20_000, 512, {}, "adamw"),
+        (20_000, 512, {"precision": "bf16"}, "adagrad"),
         (80_000, 128, {"selection": KNN}, "adagrad"),
         (80_000, 128, {"selection": {"kind": "uniform", "rate": 0.05}}, "adagrad"),
         (80_000, 128, {"selection": KNN, "precision": "bf16"}, "momentum"),

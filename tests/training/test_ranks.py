@@ -4,7 +4,6 @@ import os
 import pickle
 import resource
 import signal
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import torch.multiprocessing as mp
+import torch.distributed as dist
+from tests.processes import run_processes
 
 from oclear.errors import InputError, OclearError, StoppedByOtherRankError
 from oclear.model import precision
@@ -21,7 +21,7 @@ from oclear.tables import SkippedImages
 from oclear.training import TrainConfig, Trainer
 from oclear.training.checkpoint import Checkpoints, Progress
 from oclear.training.feature_cache import cache_pictures, cache_texts
-from oclear.training.ranks import Ranks, joined_ranks
+from oclear.training.ranks import _JOINING, Ranks, joined_ranks
 from oclear.training.row_shard import RowShard
 
 Work = Callable[..., Any]
@@ -50,22 +50,18 @@ class Killed(BaseException):
 def run_ranks(count: int, work: Work, folder: Path, *arguments: Any) -> list[Any]:
     """What ``work(ranks, *arguments)`` gives on each of some processes, or the error that it raised."""
     folder.mkdir(exist_ok=True)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    # Kept by a process that is no rank, as torchrun does: its port is taken from the first moment on.
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     # As bytes: tensors among them would otherwise travel through shared memory.
     content = pickle.dumps(arguments)
-    mp.start_processes(  # type: ignore[no-untyped-call]
-        _work, (count, port, work, content, folder), nprocs=count, start_method="forkserver"
-    )
+    run_processes(_work, count, folder, count, store.port, work, content, folder)
     return [pickle.loads((folder / f"result-{rank}").read_bytes()) for rank in range(count)]
 
 
 def _work(rank: int, count: int, port: int, work: Work, content: bytes, folder: Path) -> None:
-    torch.set_num_threads(1)
     place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "MASTER_PORT": port}
     os.environ.update({name: str(value) for name, value in place.items()})
-    os.environ["MASTER_ADDR"] = "127.0.0.1"
+    os.environ.update({"MASTER_ADDR": "127.0.0.1", "TORCHELASTIC_USE_AGENT_STORE": "True"})
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     precision.has_fast_bf16 = lambda device_type: False  # as in the process that tests
     try:
@@ -305,6 +301,16 @@ def test_what_ranks_tell_each_other(tmp_path):
         [[0, 1, 2], "of 0", share] for share in shares
     ]
     assert told_to_each_other(Ranks()) == [[0], "of 0", [0, 1, 2, 3, 4]]
+
+
+def patience(ranks: Ranks) -> float:
+    backend = dist.group.WORLD._get_backend(torch.device("cpu"))
+    return backend.options._timeout.total_seconds()
+
+
+def test_ranks_find_each_other_in_minutes_and_wait_for_each_other_for_hours(tmp_path):
+    assert _JOINING.total_seconds() == 600
+    assert run_ranks(2, patience, tmp_path) == [12 * 3600] * 2
 
 
 # Failing together

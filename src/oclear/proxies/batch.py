@@ -57,13 +57,16 @@ def gather_batch(
         size = torch.tensor(labels.shape, device=labels.device)
         longest, widest = shards.maximum(size).tolist()
         own = slice(shards.rank * longest, shards.rank * longest + len(labels))
-        embeddings, work = shards.start_gather(_padded(embeddings, longest, embeddings.shape[1], 0))
-        # Labels and weights travel as one tensor of integers; the weights keep their bits.
+        # Labels and weights travel as one tensor of integers; the weights keep their bits. They go first: classes are
+        # chosen by them, while the embeddings are on their way.
         labels = _padded(labels, longest, widest, -1)
         label_weights = _padded(label_weights.double(), longest, widest, 0)
         sample_weights = _padded(sample_weights.double().unsqueeze(1), longest, 1, 0)
         weights = torch.cat([label_weights, sample_weights], dim=1).view(torch.int64)
-        packed = shards.gather(torch.cat([labels, weights], dim=1))
+        packed, labels_work = shards.start_gather(torch.cat([labels, weights], dim=1))
+        embeddings, work = shards.start_gather(_padded(embeddings, longest, embeddings.shape[1], 0))
+        if labels_work is not None:
+            labels_work.wait()
         labels = packed[:, :widest].contiguous()
         weights = packed[:, widest:].contiguous().view(torch.float64)
         label_weights, sample_weights = weights[:, :-1], weights[:, -1]

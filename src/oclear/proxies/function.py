@@ -64,25 +64,28 @@ class _ProxyLoss(torch.autograd.Function):
             for_embeddings=ctx.needs_input_grad[0],
             for_rows=ctx.needs_input_grad[1],
         )
-        ctx.compared, ctx.row_gradient = compared, None
-        ctx.own_samples = len(directions)
-        gradient = compared.row_gradient
+        gradient, row_gradient = compared.row_gradient, None
         if gradient is not None:
             # Through the normalisation: what is along the row goes, the rest by its length.
             along = torch.linalg.vecdot(gradient, rows.float(), dim=1).unsqueeze(1)
             gradient = gradient.addcmul_(rows, along, value=-1).div_(lengths).to(weight.dtype)
-            ctx.row_gradient = _of_rows(gradient, active.rows, weight.shape)
+            row_gradient = _of_rows(gradient, active.rows, weight.shape)
+        ctx.own_samples, ctx.work = len(directions), compared.work
+        ctx.gradients = compared.embedding_gradient, row_gradient
         losses = compared.losses[batch.own]
         ctx.mark_non_differentiable(losses)
         return (compared.losses * batch.sample_weights).sum(), losses
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        """The gradients that :meth:`forward` left, times that of the loss."""
+        """The gradients that :meth:`forward` left, times that of the loss; once, as they are given away."""
+        if ctx.gradients is None:
+            raise RuntimeError("a step's loss has one backward pass; call the classifier again")
         factor = float(gradients[0])
-        for_embeddings, for_rows = ctx.compared.embedding_gradient, ctx.row_gradient
-        if ctx.compared.work is not None:
-            ctx.compared.work.wait()
+        # Nobody else may hold the gradient of the rows, or autograd would copy it for ``weight.grad``.
+        (for_embeddings, for_rows), ctx.gradients = ctx.gradients, None
+        if ctx.work is not None:
+            ctx.work.wait()
         if for_embeddings is not None:
             for_embeddings = for_embeddings[: ctx.own_samples] * factor
         if for_rows is not None and factor != 1:

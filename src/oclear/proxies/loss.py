@@ -122,10 +122,8 @@ class MarginSoftmax:
                     embedding_gradient *= self.scale
                     embedding_gradient, work = shards.start_reduce_scatter(embedding_gradient)
             if for_rows:
-                product = gradient.T @ queries[block]
-                row_gradient = (
-                    row_gradient.add_(product) if row_gradient is not None else product.float()
-                )
+                row_gradient = _with_product(row_gradient, gradient.T, queries[block])
+            del probabilities, gradient  # before the next block has its own
         if for_rows and row_gradient is None:  # no rank has any sample
             row_gradient = torch.zeros_like(rows, dtype=torch.float32)
         return Compared(losses, embedding_gradient, row_gradient, work)
@@ -160,6 +158,15 @@ class MarginSoftmax:
         pull = label_weights * excess.sigmoid() * targets.sample_weights[block].unsqueeze(1)
         push = pull.sum(dim=1) * (lse - negatives).exp()
         return losses, push, (pull * slopes)[positives.sample, positives.label]
+
+
+def _with_product(total: torch.Tensor | None, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """The sum of the matrix products of all blocks, fp32; in place, where products are of fp32 too."""
+    if total is None:
+        return (a @ b).float()
+    if a.dtype == torch.float32:
+        return total.addmm_(a, b)
+    return total.add_(a @ b)
 
 
 class _Positives(NamedTuple):

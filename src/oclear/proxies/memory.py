@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from oclear.proxies.config import ProxyConfig
+from oclear.proxies.graph.exact import COLUMNS
 from oclear.proxies.graph.kmeans import scores_at_once
 from oclear.proxies.graph.lists import SAMPLE, lists_for
-from oclear.proxies.graph.neighbours import is_exact
+from oclear.proxies.graph.neighbours import block_of, is_exact
 from oclear.proxies.loss import samples_at_once
 from oclear.proxies.start import BLOCK
 
+# What matrix libraries and the allocator take beside tensors where a CPU multiplies; 30 to 70 MB were measured.
+_CPU_LIBRARIES = 48 << 20
 OptimizerName = Literal["adamw", "momentum", "adagrad"]
 
 
@@ -23,7 +26,7 @@ class ProxyMemory:
         weight: The proxies.
         optimizer: What the optimiser remembers of them.
         graph: Neighbours, twins and lists.
-        step: What a step allocates: active rows, their gradients, logits.
+        step: What a step allocates: active rows, their gradients, logits; or else an exact search of the graph.
         start: What the first directions, or else the first centres of the lists, take for a moment.
     """
 
@@ -65,25 +68,31 @@ def proxy_memory(
         10240000000
     """
     rows = -(-num_classes // ranks)
-    entry = 4 if config.precision == "fp32" else 2
+    libraries = 0 if on_gpu else _CPU_LIBRARIES
+    is_half = config.precision == "bf16"
+    entry = 2 if is_half else 4
     remembered = {"adamw": 2 * dim * entry, "momentum": dim * entry, "adagrad": 4}[optimizer]
-    # A block of directions, and its copies on the way to unit length.
-    graph, start = 0, 3 * 4 * dim * min(num_classes, BLOCK)
+    # A block of directions, and in bf16 what is written of it.
+    graph, search, start = 0, 0, min(num_classes, BLOCK) * dim * (6 if is_half else 4)
     if config.selection.kind == "knn":
         graph = rows * (4 * config.selection.neighbours + 1)
-        if not is_exact(num_classes, config.selection.exact_up_to, on_gpu):
+        exact = is_exact(num_classes, config.selection.exact_up_to, on_gpu)
+        if exact:
+            # Comparisons of a block of rows with others, and these on their way to unit length.
+            others = min(rows, COLUMNS)
+            search = others * (block_of(on_gpu, exact) * entry + dim * (10 if is_half else 4))
+        else:
             lists = lists_for(rows)
             graph += 8 * rows + lists * dim * (entry + 4)
-            # Rows to learn the centres from, as they are and in fp32 on the way; what they are compared by.
-            start = max(
-                start,
-                min(rows, SAMPLE * lists) * dim * (2 * entry + 8) + scores_at_once(on_gpu) * entry,
-            )
+            # Rows to learn the centres from, on their way to unit length; later as they are compared with the centres.
+            sample = min(rows, SAMPLE * lists) * dim
+            comparisons = sample * (6 if is_half else 4) + scores_at_once(on_gpu) * entry
+            start = max(start, sample * (12 if is_half else 8), comparisons + libraries)
     active = -(-config.selection.active_classes(num_classes) // ranks)
-    # Of each active row: normalised, its gradient in fp32 and in its own precision, and while the optimiser works a
-    # copy, its change and the result. All of them at once only in the optimiser, whose copy full softmax does without.
-    of_rows = active * dim * (2 * entry + 12)
     logits = min(batch, samples_at_once(batch, active, on_gpu)) * active
-    # Logits and their softmax; in bf16 the products are copies of their own.
-    of_logits = logits * (8 if entry == 4 else 10)
-    return ProxyMemory(rows * dim * entry, rows * remembered, graph, of_rows + of_logits, start)
+    # Active rows at unit length, their gradient, logits and softmax. In bf16 products are copies of their own.
+    comparing = active * dim * 8 + logits * (10 if is_half else 8)
+    # The gradient, and of each active row what it is changed by; in bf16 a copy of it and the noise that rounds it.
+    updating = active * dim * (20 if is_half else 8)
+    step = max(comparing, updating, search) + libraries
+    return ProxyMemory(rows * dim * entry, rows * remembered, graph, step, start)

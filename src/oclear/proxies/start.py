@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 
-from oclear.proxies.unit import unit
+from oclear.proxies.unit import length, unit
 
 BLOCK = 65_536
 
@@ -25,8 +24,10 @@ def random_directions(weight: torch.Tensor, classes: range, num_classes: int, se
         random = torch.Generator(weight.device).manual_seed(seed + start // BLOCK)
         block = torch.randn(stop - start, weight.shape[1], generator=random, device=weight.device)
         first, last = max(start, classes.start), min(stop, classes.stop)
-        own = F.normalize(block[first - start : last - start], dim=1)
+        own = block[first - start : last - start]
+        own.div_(length(own))
         weight[first - classes.start : last - classes.start] = own.to(weight.dtype)
+        del block, own  # before the next one is drawn
 
 
 @torch.no_grad()

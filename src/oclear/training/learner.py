@@ -67,6 +67,7 @@ class Learner:
             rows: This rank's samples; their own losses are in ``sample_losses`` afterwards.
             inputs: Theirs.
         """
+        self.optimizers.zero_grad()  # here, so that gradients of the step before take no room beside the logits
         # Dropout then depends on the step alone, and a resumed run repeats that of the unbroken one.
         torch.manual_seed(self.seed * 1_000_003 + total_step + 7_919 * self.ranks.rank)
         embeddings = self._embedder_in_parallel(inputs.to(self.device), self.stage.dropout)
@@ -84,7 +85,6 @@ class Learner:
         loss = float(output.loss.item())
         if math.isfinite(loss):
             self.optimizers.set_rates(step, self.total)
-            self.optimizers.zero_grad()
             output.loss.backward()
             self.optimizers.step()
             self.proxies.advance()

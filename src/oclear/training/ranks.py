@@ -13,7 +13,7 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.distributed_c10d import PrefixStore, Store, _set_pg_timeout
 from torch.distributed.rendezvous import rendezvous
 
 from oclear.errors import OclearError, StoppedByOtherRankError
@@ -21,8 +21,9 @@ from oclear.runtime import take_the_word
 
 Value = TypeVar("Value")
 
-# Ranks compute features at different speeds and wait for the slowest. A dead rank is noticed at once, without this.
-_TIMEOUT = timedelta(hours=12)
+# Torchrun starts all ranks together. Later they compute features at different speeds and wait for the slowest; a rank
+# that dies then is noticed at once, by its connections.
+_JOINING, _WORKING = timedelta(minutes=10), timedelta(hours=12)
 _FAILURES = "oclear/failures"
 _SECONDS_FOR_THE_MESSAGE = 1.0
 
@@ -99,7 +100,7 @@ def joined_ranks() -> Iterator[Ranks]:
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     try:
-        store, rank, count = next(rendezvous("env://"))
+        store, rank, count = next(rendezvous("env://", timeout=_JOINING))
     except (ValueError, dist.DistError) as error:
         raise OclearError(
             f"the other ranks cannot be reached ({str(error).splitlines()[0][:80]})",
@@ -107,7 +108,10 @@ def joined_ranks() -> Iterator[Ranks]:
         ) from error
     try:
         group_store = PrefixStore("oclear/group", store)
-        dist.init_process_group(store=group_store, rank=rank, world_size=count, timeout=_TIMEOUT)
+        dist.init_process_group(store=group_store, rank=rank, world_size=count, timeout=_JOINING)
+        # Only now are all connected. A rank that failed earlier would leave others waiting for its connection.
+        dist.barrier()
+        _set_pg_timeout(_WORKING)
         yield Ranks(rank, count)
     except BaseException as error:
         # No goodbye to the group here: its connections break when this process ends, after its message is out.

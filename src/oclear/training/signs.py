@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -20,7 +22,8 @@ def proxy_signs(weight: torch.Tensor) -> dict[str, float]:
 
     Returns:
         ``proxy_mean_cosine`` of two different ones, in [-1, 1]; ``proxy_rank_share``: their effective rank (Roy and
-        Vetterli, "The effective rank", 2007) as a share of what it can be, in (0, 1]; ``proxy_largest_norm``.
+        Vetterli, "The effective rank", 2007) as a share of what it can be, in (0, 1]; ``proxy_largest_norm``. Of
+        proxies that are not finite only the norm is told, as the largest number there is.
 
     Example:
         >>> proxy_signs(torch.eye(4))
@@ -29,6 +32,10 @@ def proxy_signs(weight: torch.Tensor) -> dict[str, float]:
     if len(weight) < 2:
         return {}
     rows = weight.detach()[:: -(-len(weight) // _MOST_PROXIES)].float()
+    if not bool(rows.isfinite().all()):
+        return {
+            "proxy_largest_norm": sys.float_info.max
+        }  # no decomposition, and no JSON, of infinity
     spectrum = torch.linalg.svdvals(F.normalize(rows, dim=1)).double()
     shares = spectrum / spectrum.sum().clamp_min(1e-12)
     rank = torch.exp(-(shares * shares.clamp_min(1e-12).log()).sum())

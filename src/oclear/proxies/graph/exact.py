@@ -8,7 +8,7 @@ from oclear.proxies.graph.search import Nearest
 from oclear.proxies.graph.top import largest
 from oclear.proxies.unit import unit
 
-_COLUMNS = 65_536
+COLUMNS = 65_536
 
 
 class ExactSearch:
@@ -33,8 +33,8 @@ class ExactSearch:
         """See :meth:`Search.nearest`."""
         scores = queries.new_full((len(queries), k), -2.0)
         rows = torch.full((len(queries), k), -1, device=queries.device)
-        for start in range(0, len(self.weight), _COLUMNS):
-            products = queries @ unit(self.weight[start : start + _COLUMNS]).T
+        for start in range(0, len(self.weight), COLUMNS):
+            products = queries @ unit(self.weight[start : start + COLUMNS]).T
             new_scores, columns = largest(products, min(k, products.shape[1]))
             scores = torch.cat([scores, new_scores], dim=1)
             rows = torch.cat([rows, columns + start], dim=1)

@@ -13,9 +13,11 @@ from oclear.proxies.graph.search import Nearest, Search
 from oclear.proxies.shards import Shards
 from oclear.proxies.unit import unit
 
-# Rows searched for at a time, and classes up to which all are compared with all.
-_CPU_BLOCK, _GPU_BLOCK = 512, 4096
+# Classes up to which all are compared with all.
 _CPU_EXACT, _GPU_EXACT = 100_000, 1_000_000
+# Rows searched for at a time. An exact search brings all others to unit length for each block of them: that pays on a
+# GPU, where it is bound by memory, for many at once. Lists have some thousand rows.
+_CPU_BLOCK, _GPU_BLOCK, _GPU_EXACT_BLOCK = 512, 4096, 16_384
 
 
 def is_exact(num_classes: int, exact_up_to: int | None, on_gpu: bool) -> bool:
@@ -23,6 +25,13 @@ def is_exact(num_classes: int, exact_up_to: int | None, on_gpu: bool) -> bool:
     if exact_up_to is None:
         exact_up_to = _GPU_EXACT if on_gpu else _CPU_EXACT
     return num_classes <= exact_up_to
+
+
+def block_of(on_gpu: bool, exact: bool) -> int:
+    """Rows searched for at a time."""
+    if not on_gpu:
+        return _CPU_BLOCK
+    return _GPU_EXACT_BLOCK if exact else _GPU_BLOCK
 
 
 class NeighbourGraph:
@@ -66,15 +75,16 @@ class NeighbourGraph:
         self.shards, self.weight, self.seed = shards, weight.detach(), seed
         self.k = min(k, shards.num_classes - 1)
         self.twin_similarity = twin_similarity
-        on_cpu = weight.device.type == "cpu"
-        self._block = _CPU_BLOCK if on_cpu else _GPU_BLOCK
+        on_gpu = weight.device.type != "cpu"
+        exact = is_exact(shards.num_classes, exact_up_to, on_gpu)
+        self._block = block_of(on_gpu, exact)
         self.neighbours = torch.zeros(len(weight), self.k, dtype=torch.int32, device=weight.device)
         self.twins = torch.zeros(len(weight), dtype=torch.uint8, device=weight.device)
         self.blocks = self.rounds = self.cursor = 0
         self.comparisons = 0.0
         self.seconds = 0.0
         self.search: Search
-        if is_exact(shards.num_classes, exact_up_to, on_gpu=not on_cpu) or not len(weight):
+        if exact or not len(weight):
             self.search = ExactSearch(self.weight, self._block)
         else:
             self.search = InvertedLists(self.weight, self._block)

@@ -65,8 +65,7 @@ QUICK_SIZE = Size(50_000, 150_000, (20_000,), 128, 64, 500)
 
 def plain_loss(embeddings: torch.Tensor, rows: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
     """Sum of the losses, written as one would; products in the rows' precision."""
-    cosines = embeddings.to(rows.dtype) @ rows.T
-    logits = SCALE * cosines.float()
+    logits = ((SCALE * embeddings).to(rows.dtype) @ rows.T).float()
     logits[torch.arange(len(logits)), places] -= SCALE * MARGIN
     return F.cross_entropy(logits, places, reduction="sum")
 

@@ -296,6 +296,11 @@ def index(
     vectors: Annotated[
         Path | None, typer.Option(help="Document vectors of this model, from 'oclear embed'.")
     ] = None,
+    samples: Annotated[
+        Path | None,
+        typer.Option(help="The folder of 'oclear categorize': items learn from matched photos."),
+    ] = None,
+    queries: Annotated[Path | None, typer.Option(help="Those photos; goes with --samples.")] = None,
     server: Annotated[
         str | None, typer.Option(help="Keep the vectors on this Milvus server, not in the folder.")
     ] = None,
@@ -320,6 +325,8 @@ def index(
             out,
             settings,
             reporter,
+            samples=samples,
+            queries=queries,
             server=server,
             swap=swap,
             overwrite=overwrite,

@@ -80,7 +80,9 @@ class HitOut(BaseModel):
     item_id: str
     position: int = Field(description="from 0")
     score: float = Field(description="cosine of the photo and the item's best picture")
-    part: int = Field(description="number of that picture")
+    part: int = Field(
+        description="number of that picture; below 0: a photo that the item learned from"
+    )
     attributes: dict[str, Any]
 
 
@@ -103,7 +105,9 @@ class ItemOut(BaseModel):
     """An item as it is stored."""
 
     item_id: str
-    parts: list[int] = Field(description="numbers of the pictures that can be found")
+    parts: list[int] = Field(
+        description="numbers of the pictures that can be found; photos it learned from below 0"
+    )
     attributes: dict[str, Any]
 
 

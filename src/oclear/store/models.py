@@ -10,6 +10,7 @@ from oclear.errors import InputError
 from oclear.store import milvus
 from oclear.store.lance import connect
 from oclear.store.manifest import read_manifest, write_manifest
+from oclear.store.photos import photos_file
 from oclear.store.writing import writing
 
 
@@ -45,7 +46,7 @@ def activate(folder: Path, model_id: str) -> None:
 
 
 def remove_model(folder: Path, model_id: str) -> None:
-    """Remove the vectors and the copy of a model that is not active.
+    """Remove the vectors, the photos and the copy of a model that is not active.
 
     Raises:
         FormatError: The folder has no vectors of this model.
@@ -66,4 +67,5 @@ def remove_model(folder: Path, model_id: str) -> None:
             connect(folder).drop_table(model.table, ignore_missing=True)
         else:
             milvus.connect(manifest.server).drop_collection(model.table)
+        photos_file(folder, model_id).unlink(missing_ok=True)
         shutil.rmtree(folder / model.weights, ignore_errors=True)

@@ -200,7 +200,8 @@ function card(hit, request) {
 
 async function picture(item, hit, name) {
   try {
-    const answer = await ask(`/v1/pictures/${encodeURIComponent(hit.item_id)}?part=${hit.part}`);
+    const part = Math.max(hit.part, 0); // below 0 it was found by a photo: the first picture is shown
+    const answer = await ask(`/v1/pictures/${encodeURIComponent(hit.item_id)}?part=${part}`);
     const image = item.querySelector("img");
     image.src = URL.createObjectURL(await answer.blob());
     image.alt = name;

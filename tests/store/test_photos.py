@@ -1,6 +1,5 @@
-"""The photos that documents learned from: chosen to stand for all, kept whole, refused where they do not fit."""
+"""What documents learned from photos: means that stand for all, kept whole, refused where they do not fit."""
 
-import itertools
 import json
 
 import numpy as np
@@ -11,9 +10,9 @@ import pytest
 from oclear.errors import FormatError
 from oclear.store.photos import (
     LearnedPhotos,
+    photo_means,
     photos_file,
     read_photos,
-    representatives,
     write_photos,
 )
 
@@ -25,14 +24,15 @@ def unit(rng: np.random.Generator, *shape: int) -> np.ndarray:
 
 @pytest.fixture
 def photos() -> LearnedPhotos:
-    names = [np.array(list(letters), object) for letters in ("bbac", "wxyz", "1234")]
-    return LearnedPhotos(*names, unit(np.random.default_rng(0), 4, 8), "fingerprint")
+    items, hashes = (np.array(list(letters), object) for letters in ("bbac", "1234"))
+    vectors = unit(np.random.default_rng(0), 4, 8)
+    return LearnedPhotos(items, np.array([5, 5, 1, 2]), hashes, vectors, "fingerprint")
 
 
 def test_they_come_back_as_they_were(tmp_path, photos):
     write_photos(tmp_path, "m1", photos)
     found = read_photos(tmp_path, "m1", 8)
-    for name in ("item_ids", "query_ids", "content_hashes", "vectors"):
+    for name in ("item_ids", "photos", "content_hashes", "vectors"):
         np.testing.assert_array_equal(getattr(found, name), getattr(photos, name))
     assert found.fingerprint == "fingerprint"
     assert len(read_photos(tmp_path, "m2", 8)) == 0
@@ -63,24 +63,34 @@ def test_a_file_that_does_not_fit_is_refused(tmp_path, photos, spoil):
         read_photos(tmp_path, "m1", 5 if spoil == "dim" else 8)
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_the_choice_is_near_the_best_there_is(seed):
-    rng = np.random.default_rng(seed)
-    vectors, weights = unit(rng, 9, 3), rng.uniform(0.1, 1, 9).astype(np.float32)
-
-    def covered(chosen: tuple[int, ...]) -> float:
-        return float((1 + vectors @ vectors[list(chosen)].T).max(axis=1) @ weights)
-
-    chosen = representatives(vectors, weights, 3)
-    best = max(covered(some) for some in itertools.combinations(range(9), 3))
-    assert len(set(chosen.tolist())) == 3
-    assert covered(tuple(chosen)) >= (1 - 1 / np.e) * best
-    # Fewer are a prefix of more, and no more than there are.
-    assert representatives(vectors, weights, 2).tolist() == chosen[:2].tolist()
-    assert sorted(representatives(vectors, weights, 20).tolist()) == list(range(9))
+def test_one_mean_is_the_weighted_mean():
+    rng = np.random.default_rng(0)
+    vectors, weights = unit(rng, 9, 5), rng.uniform(0.1, 1, 9).astype(np.float32)
+    expected = weights @ vectors
+    (found,) = photo_means(vectors, weights, 1)
+    np.testing.assert_allclose(found, expected / np.linalg.norm(expected), atol=1e-6)
 
 
-def test_what_nothing_resembles_comes_last():
-    vectors = np.zeros((7, 4), np.float32)
-    vectors[:3, 0] = vectors[4:, 1] = vectors[3, 2] = 1
-    assert 3 not in representatives(vectors, np.ones(7, np.float32), 2)
+def test_several_means_are_those_of_the_groups_there_are():
+    rng = np.random.default_rng(1)
+    centres = np.eye(3, 8, dtype=np.float32)
+    member = np.repeat([0, 1, 2], [9, 5, 2])
+    vectors = centres[member] + rng.normal(size=(16, 8)).astype(np.float32) * 0.05
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    found = photo_means(vectors, np.ones(16, np.float32), 3)
+    # The largest group first.
+    assert (found @ centres.T).argmax(axis=1).tolist() == [0, 1, 2]
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
+    np.testing.assert_array_equal(found, photo_means(vectors, np.ones(16, np.float32), 3))
+
+
+def test_never_more_means_than_photos():
+    vectors = unit(np.random.default_rng(2), 3, 4)
+    found = photo_means(vectors, np.ones(3, np.float32), 8)
+    np.testing.assert_allclose((found @ vectors.T).max(axis=0), 1, atol=1e-5)
+    assert len(found) == 3
+
+
+def test_photos_that_point_everywhere_stand_for_nothing():
+    vectors = np.array([[1, 0], [-1, 0]], np.float32)
+    assert photo_means(vectors, np.ones(2, np.float32), 1).shape == (0, 2)

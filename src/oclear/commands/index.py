@@ -113,7 +113,7 @@ def index(
         "model_id": loaded.model_id,
         "out": str(out),
     }
-    of_photos = f", {photos:,} of them photos" if photos else ""
+    of_photos = f", {photos:,} of them means of photos" if photos else ""
     view = (
         f"index {out}: {count.items:,} items, {count.vectors:,} vectors{of_photos} "
         f"({encoded:,} items encoded, {removed:,} removed, {len(skipped):,} pictures skipped)"

@@ -19,7 +19,7 @@ from oclear.errors import FormatError
 
 MANIFEST_FILE = "manifest.json"
 CREATING_FILE = "manifest.creating.json"
-# 2: several models in one folder. 3: rows with parts below zero, the photos that documents learned from, which an
+# 2: several models in one folder. 3: rows with parts below zero, what documents learned from photos, which an
 # older oclear would take for pictures of the catalogue and drop at the next change.
 FORMAT_VERSION = 3
 KIND = "index"

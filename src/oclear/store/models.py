@@ -8,6 +8,7 @@ from pathlib import Path
 
 from oclear.errors import InputError
 from oclear.store import milvus
+from oclear.store.confidence import confidence_file
 from oclear.store.lance import connect
 from oclear.store.manifest import read_manifest, write_manifest
 from oclear.store.photos import photos_file
@@ -67,5 +68,6 @@ def remove_model(folder: Path, model_id: str) -> None:
             connect(folder).drop_table(model.table, ignore_missing=True)
         else:
             milvus.connect(manifest.server).drop_collection(model.table)
-        photos_file(folder, model_id).unlink(missing_ok=True)
+        for beside in (photos_file(folder, model_id), confidence_file(folder, model_id)):
+            beside.unlink(missing_ok=True)
         shutil.rmtree(folder / model.weights, ignore_errors=True)

@@ -1,7 +1,7 @@
-"""Vectors of photos that were matched to items, so that documents are found by what customers' photos look like.
+"""Means of photos that were matched to items, so that documents are found by what customers' photos look like.
 
-The file lies beside the store and is where they come from: whatever writes an item into the index takes its photos
-from here, so a changed item keeps them. In the store they are further rows of the item, with parts below zero.
+The file lies beside the store and is where they come from: whatever writes an item into the index takes them from
+here, so a changed item keeps them. In the store they are further rows of the item, with parts below zero.
 """
 
 from __future__ import annotations
@@ -20,17 +20,19 @@ from oclear.errors import FormatError
 from oclear.tables import index_of, write_table
 
 FORMAT_VERSION = 1
-_COLUMNS = ("item_id", "query_id", "content_hash", "vector")
+_COLUMNS = ("item_id", "photos", "content_hash", "vector")
+_ROUNDS = 20
+_LEAST_LENGTH = 1e-6
 
 
 class PhotoRows(NamedTuple):
-    """Photos of some items, as rows for :meth:`~oclear.store.contract.DocumentStore.upsert`.
+    """What some items learned from photos, as rows for :meth:`~oclear.store.contract.DocumentStore.upsert`.
 
     Attributes:
         item_row: ``(n,)`` int64, the row of the items.
-        parts: ``(n,)`` int32, -1 for an item's first photo, -2 for its second ...
+        parts: ``(n,)`` int32, -1 for an item's first vector, -2 for its second ...
         vectors: ``(n, dim)`` float32.
-        content_hashes: ``(n,)`` of the photos' files.
+        content_hashes: ``(n,)`` of what they were made from.
     """
 
     item_row: npt.NDArray[np.int64]
@@ -41,18 +43,18 @@ class PhotoRows(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class LearnedPhotos:
-    """The photos that stand for items, those of one item together and the most telling first.
+    """Means of photos that stand for items, those of one item together and that of most photos first.
 
     Args:
         item_ids: ``(n,)`` str objects.
-        query_ids: ``(n,)`` str objects: which photo.
-        content_hashes: ``(n,)`` str objects, of the photos' files.
+        photos: ``(n,)`` int64, how many photos of its ID an item learned from, in all.
+        content_hashes: ``(n,)`` str objects, of what they were made from.
         vectors: ``(n, dim)`` float32 of length 1, from the query side of the model.
-        fingerprint: Of all that they were chosen from and by.
+        fingerprint: Of all that they were made from and by.
     """
 
     item_ids: npt.NDArray[np.object_]
-    query_ids: npt.NDArray[np.object_]
+    photos: npt.NDArray[np.int64]
     content_hashes: npt.NDArray[np.object_]
     vectors: npt.NDArray[np.float32]
     fingerprint: str
@@ -61,7 +63,7 @@ class LearnedPhotos:
         return len(self.item_ids)
 
     def rows_of(self, item_ids: pa.ChunkedArray) -> PhotoRows:
-        """The photos of these items."""
+        """The vectors of these items."""
         ours = pa.chunked_array([pa.array(self.item_ids, pa.string())])
         item_row = index_of(ours, item_ids)
         chosen = np.flatnonzero(item_row >= 0)
@@ -79,7 +81,8 @@ class LearnedPhotos:
 def no_photos(dim: int, fingerprint: str = "") -> LearnedPhotos:
     """What an index has whose documents learned from no photos."""
     nothing = np.empty(0, object)
-    return LearnedPhotos(nothing, nothing, nothing, np.empty((0, dim), np.float32), fingerprint)
+    counts, vectors = np.empty(0, np.int64), np.empty((0, dim), np.float32)
+    return LearnedPhotos(nothing, counts, nothing, vectors, fingerprint)
 
 
 def photos_file(folder: Path, model_id: str) -> Path:
@@ -98,7 +101,7 @@ def write_photos(folder: Path, model_id: str, photos: LearnedPhotos) -> None:
     table = pa.table(
         {
             "item_id": pa.array(photos.item_ids, pa.string()),
-            "query_id": pa.array(photos.query_ids, pa.string()),
+            "photos": pa.array(photos.photos, pa.int64()),
             "content_hash": pa.array(photos.content_hashes, pa.string()),
             "vector": pa.FixedSizeListArray.from_arrays(flat, photos.vectors.shape[1]),
         }
@@ -135,34 +138,44 @@ def read_photos(folder: Path, model_id: str, dim: int) -> LearnedPhotos:
     return LearnedPhotos(names[0], names[1], names[2], vectors, str(described["fingerprint"]))
 
 
-def representatives(
+def photo_means(
     vectors: npt.NDArray[np.float32], weights: npt.NDArray[np.float32], count: int
-) -> npt.NDArray[np.int64]:
-    """The photos that stand best for all: each further one raises the nearness of all to the nearest chosen most.
-
-    Greedy facility location (Nemhauser, Wolsey and Fisher 1978: at least 63 % of the best possible). A photo
-    that nothing resembles, as one with a wrong label, comes last; and a smaller count is a prefix of a larger one.
+) -> npt.NDArray[np.float32]:
+    """Vectors that stand for photos: the means of as many groups (spherical k-means), the largest group first.
 
     Args:
-        vectors: ``(n, dim)`` of length 1.
+        vectors: ``(n, dim)`` of length 1, at least one.
         weights: ``(n,)``, how much each counts; above 0.
-        count: How many to choose at most.
+        count: How many groups at most.
 
     Returns:
-        Indices, the most telling first; of equals the first.
+        ``(min(n, count), dim)`` float32 of length 1; fewer where groups stay empty.
 
     Example:
-        >>> angles = np.radians([0, 1, 2, 88, 90])
+        >>> angles = np.radians([0, 2, 4, 89, 91])
         >>> vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
-        >>> representatives(vectors, np.ones(5, np.float32), 2).tolist()
-        [2, 3]
+        >>> photo_means(vectors, np.ones(5, np.float32), 2).round(1).tolist()
+        [[1.0, 0.0], [0.0, 1.0]]
     """
-    nearness = 1 + vectors @ vectors.T
-    covered = np.zeros(len(vectors), np.float32)
-    chosen: list[int] = []
-    for _ in range(min(count, len(vectors))):
-        gain = np.maximum(nearness - covered, 0) @ weights
-        gain[chosen] = -1
-        chosen.append(int(gain.argmax()))
-        covered = np.maximum(covered, nearness[chosen[-1]])
-    return np.array(chosen, np.int64)
+    group = np.zeros(len(vectors), np.int64)
+    if count > 1 and len(vectors) > 1:
+        import faiss
+
+        kmeans = faiss.Kmeans(
+            vectors.shape[1],
+            min(count, len(vectors)),
+            niter=_ROUNDS,
+            spherical=True,
+            seed=0,
+            min_points_per_centroid=1,
+        )
+        kmeans.train(vectors, weights=weights)
+        group = kmeans.index.search(vectors, 1)[1][:, 0]
+    sums = np.zeros((int(group.max()) + 1, vectors.shape[1]), np.float64)
+    np.add.at(sums, group, vectors * weights[:, None])
+    length = np.linalg.norm(sums, axis=1)
+    # A group without photos, or whose photos point everywhere, stands for nothing.
+    kept = np.flatnonzero(length > _LEAST_LENGTH)
+    size = np.bincount(group, weights, minlength=len(sums))[kept]
+    order = kept[np.argsort(-size, kind="stable")]
+    return np.asarray(sums[order] / length[order, None], np.float32)

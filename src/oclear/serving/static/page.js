@@ -167,10 +167,14 @@ async function search() {
 
 function show(result, milliseconds) {
   const count = result.hits.length;
+  const known = result.in_catalogue;
+  const sure = known === null ? "" : ` · in the catalogue: ${Math.round(100 * known)} %`;
   $("summary").hidden = false;
   $("summary").textContent = count
-    ? `${count} nearest items · ${Math.round(milliseconds)} ms`
-    : "Nothing passes the filter.";
+    ? `${count} nearest items · ${Math.round(milliseconds)} ms${sure}`
+    : result.rejected
+      ? `Probably not in the catalogue${sure}.`
+      : "Nothing passes the filter.";
   $("hits").replaceChildren(...result.hits.map((hit) => card(hit, result.request_id)));
 }
 

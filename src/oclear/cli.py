@@ -472,6 +472,19 @@ def serve(
     _run(call, json_)
 
 
+@app.command()
+def export(
+    model: Model,
+    out: Out,
+    json_: Json = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """A model as ONNX files, both towers, that run without torch."""
+    from oclear.commands import export as command
+
+    _run(lambda reporter: command.export(model, out, reporter, overwrite=overwrite), json_)
+
+
 @log_app.command("compact")
 def log_compact(log: LogFolder, json_: Json = False) -> None:
     """What servers logged -> the tables that 'oclear categorize' reads."""

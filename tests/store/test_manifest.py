@@ -27,6 +27,16 @@ def test_open_gives_back_what_create_was_told(tmp_path):
     assert (found.active, found.kind, found.format_version) == ("m1", "index", 3)
 
 
+def test_an_index_from_before_photos_is_read_and_becomes_a_present_one(tmp_path):
+    create(tmp_path / "index")
+    change(tmp_path / "index", format_version=2)
+    index = Index.open(tmp_path / "index")
+    assert manifest.read_manifest(tmp_path / "index").format_version == 2
+    # The first change is what an older program must not take for its own.
+    index.optimize()
+    assert manifest.read_manifest(tmp_path / "index").format_version == 3
+
+
 def test_another_model_is_refused_with_both_names(tmp_path):
     index = create(tmp_path / "index")
     require_model(index, "m1", tmp_path)

@@ -168,12 +168,13 @@ async function search() {
 function show(result, milliseconds) {
   const count = result.hits.length;
   const known = result.in_catalogue;
-  const sure = known === null ? "" : ` · in the catalogue: ${Math.round(100 * known)} %`;
+  const percent = `${Math.round(100 * known)} %`;
+  const sure = known === null ? "" : ` · in the catalogue: ${percent}`;
   $("summary").hidden = false;
   $("summary").textContent = count
     ? `${count} nearest items · ${Math.round(milliseconds)} ms${sure}`
     : result.rejected
-      ? `Probably not in the catalogue${sure}.`
+      ? `Not answered: in the catalogue with a probability of ${percent} only.`
       : "Nothing passes the filter.";
   $("hits").replaceChildren(...result.hits.map((hit) => card(hit, result.request_id)));
 }

@@ -296,6 +296,11 @@ def index(
     vectors: Annotated[
         Path | None, typer.Option(help="Document vectors of this model, from 'oclear embed'.")
     ] = None,
+    samples: Annotated[
+        Path | None,
+        typer.Option(help="The folder of 'oclear categorize': items learn from matched photos."),
+    ] = None,
+    queries: Annotated[Path | None, typer.Option(help="Those photos; goes with --samples.")] = None,
     server: Annotated[
         str | None, typer.Option(help="Keep the vectors on this Milvus server, not in the folder.")
     ] = None,
@@ -320,6 +325,8 @@ def index(
             out,
             settings,
             reporter,
+            samples=samples,
+            queries=queries,
             server=server,
             swap=swap,
             overwrite=overwrite,
@@ -374,6 +381,9 @@ def evaluate(
     exposures: Annotated[
         Path | None, typer.Option(help="The log: measures for head, middle and tail items too.")
     ] = None,
+    absent: Annotated[
+        Path | None, typer.Option(help="Photos of things not sold; needs a calibrated index.")
+    ] = None,
     trec: Annotated[Path | None, typer.Option(help="Folder for TREC run and qrels files.")] = None,
     config: ConfigFile = None,
     json_: Json = False,
@@ -392,9 +402,38 @@ def evaluate(
             reporter,
             model=model,
             exposures=exposures,
+            absent=absent,
             trec=trec,
             overwrite=overwrite,
         )
+
+    _run(call, json_)
+
+
+@app.command()
+def calibrate(
+    index: IndexFolder,
+    queries: Annotated[Path, typer.Option(help="Photos with their true items.")],
+    overrides: Overrides = None,
+    split: Annotated[
+        str, typer.Option(help="Which of them: none that was learned from or measured on.")
+    ] = "val",
+    absent: Annotated[
+        Path | None, typer.Option(help="Photos of things not sold, in a table like queries.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="The index's model, if not its own copy.")
+    ] = None,
+    config: ConfigFile = None,
+    json_: Json = False,
+) -> None:
+    """Is it in the catalogue at all? Teaches an index to say how sure it is."""
+    from oclear.commands import calibrate as command
+    from oclear.config import build_config
+
+    def call(reporter: Reporter) -> CommandResult:
+        settings = build_config(command.CalibrateConfig, config, overrides or [])
+        return command.calibrate(index, queries, split, absent, settings, reporter, model=model)
 
     _run(call, json_)
 
@@ -431,6 +470,19 @@ def serve(
         return command.serve(index, settings, reporter, log=log, keys=keys, model=model)
 
     _run(call, json_)
+
+
+@app.command()
+def export(
+    model: Model,
+    out: Out,
+    json_: Json = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """A model as ONNX files, both towers, that run without torch."""
+    from oclear.commands import export as command
+
+    _run(lambda reporter: command.export(model, out, reporter, overwrite=overwrite), json_)
 
 
 @log_app.command("compact")

@@ -227,3 +227,31 @@ def test_unknown_and_impossible_settings_are_refused():
 def test_pictures_are_plain_jpeg(shop):
     path = next((shop / "images" / "queries").rglob("*.jpg"))
     assert decode_image(path).mode == "RGB"
+
+
+def test_photos_of_what_is_not_sold_have_no_item(tmp_path):
+    config = SMALL.model_copy(update={"unsold": 0.5})
+    generate_shop(tmp_path / "out", config)
+    plan = plan_shop(config)
+    sold = {listing.product for listing in plan.listings}
+    assert (len(sold), len(plan.products)) == (60, 90)
+
+    absent = read_queries(tmp_path / "out" / "absent.parquet")
+    queries, truth = read_queries(tmp_path / "out"), read_truth(tmp_path / "out")
+    expected = {photo.query_id for photo in plan.photos if photo.product not in sold}
+    unknown = set(queries.ids) - set(truth.table["query_id"].to_pylist())
+    assert set(absent.ids) | unknown == expected
+    assert set(absent.splits) == {"val", "test"}
+    assert set(queries.splits[[i in unknown for i in queries.ids]]) == {"train"}
+    assert not set(absent.ids) & set(queries.ids)
+    # None of them looks like anything in the catalogue.
+    looks = {plan.products[product].looks for product in sold}
+    others = {p.looks for number, p in enumerate(plan.products) if number not in sold}
+    assert not looks & others
+    assert all(
+        (tmp_path / "out" / path).is_file() for path in absent.table["image_path"].to_pylist()
+    )
+
+
+def test_a_shop_that_sells_everything_has_no_such_table(shop):
+    assert not (shop / "absent.parquet").exists()

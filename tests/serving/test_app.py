@@ -142,7 +142,7 @@ class Swapped(Fixed):
     """A source whose model changes."""
 
     def __init__(self, first: Loaded, second: Loaded) -> None:
-        super().__init__(*first)
+        super().__init__(first.model, first.store)
         self.second = second
 
     def swap(self) -> None:

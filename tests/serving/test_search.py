@@ -2,16 +2,23 @@
 
 import base64
 import io
+import math
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from oclear.errors import InputError
 from oclear.model import TwoTowerModel
+from oclear.serving.config import ServeConfig
+from oclear.serving.deployment import Deployment
+from oclear.serving.metrics import Metrics
+from oclear.serving.source import Loaded
 from oclear.store import Index
+from oclear.store.confidence import Confidence
 
-from .conftest import COLOURS, Serve, Server, picture
+from .conftest import COLOURS, QUICK, Fixed, Serve, Server, picture
 
 
 def as_json(*photos: bytes, **fields: Any) -> dict[str, Any]:
@@ -204,3 +211,51 @@ def test_several_photos_share_a_batch(server: Server) -> None:
     metrics = server.client.get("/metrics").text
     assert "oclear_batch_photos_count 1.0" in metrics
     assert "oclear_batch_photos_sum 4.0" in metrics
+
+
+def calibrated(model: TwoTowerModel, index: Index, **change: Any) -> Fixed:
+    """A source whose confidence is higher the nearer the first hit."""
+    values: dict[str, Any] = {"weights": (20.0,), "intercept": -10.0, "threshold": 0.5, **change}
+    confidence = Confidence(
+        model_id=model.model_id,
+        signals=("cosine",),
+        answered=0.95,
+        absent=0.2,
+        items=5,
+        **values,
+    )
+    source = Fixed(model, index)
+    source.loaded = Loaded(model, index, confidence)
+    return source
+
+
+def test_an_index_that_is_not_calibrated_says_so(standing: Server) -> None:
+    result = standing.search(picture(COLOURS["red"])).json()["results"][0]
+    assert (result["in_catalogue"], result["rejected"]) == (None, False)
+
+
+def test_an_answer_says_how_probable_it_is_that_the_item_is_there(
+    serve: Serve, model: TwoTowerModel, index: Index
+) -> None:
+    with serve(source=calibrated(model, index)) as server:
+        result = server.search(picture(COLOURS["red"]), k=1).json()["results"][0]
+    score = result["hits"][0]["score"]
+    assert result["in_catalogue"] == pytest.approx(1 / (1 + math.exp(10 - 20 * score)), abs=1e-4)
+    assert not result["rejected"]
+
+
+@pytest.mark.parametrize("reject_below", [0.99, "calibrated"])
+def test_below_the_threshold_nothing_is_answered(
+    serve: Serve, model: TwoTowerModel, index: Index, reject_below: Any
+) -> None:
+    source = calibrated(model, index, intercept=-30.0)
+    with serve(source=source, reject_below=reject_below) as server:
+        result = server.search(picture(COLOURS["red"])).json()["results"][0]
+    assert (result["hits"], result["rejected"]) == ([], True)
+    assert result["in_catalogue"] < 0.5
+
+
+def test_rejecting_needs_a_calibrated_index(model: TwoTowerModel, index: Index) -> None:
+    config = ServeConfig.model_validate({**QUICK, "reject_below": 0.5})
+    with pytest.raises(InputError, match="calibrate"):
+        Deployment(Loaded(model, index), config, Metrics())

@@ -24,7 +24,17 @@ def test_open_gives_back_what_create_was_told(tmp_path):
     assert (index.model_id, index.dim, index.count()) == ("m1", 4, (0, 0))
     assert index.model.metadata == {"model": "../model", "sizes": [1, 2]}
     found = manifest.read_manifest(tmp_path / "index")
-    assert (found.active, found.kind, found.format_version) == ("m1", "index", 2)
+    assert (found.active, found.kind, found.format_version) == ("m1", "index", 3)
+
+
+def test_an_index_from_before_photos_is_read_and_becomes_a_present_one(tmp_path):
+    create(tmp_path / "index")
+    change(tmp_path / "index", format_version=2)
+    index = Index.open(tmp_path / "index")
+    assert manifest.read_manifest(tmp_path / "index").format_version == 2
+    # The first change is what an older program must not take for its own.
+    index.optimize()
+    assert manifest.read_manifest(tmp_path / "index").format_version == 3
 
 
 def test_another_model_is_refused_with_both_names(tmp_path):
@@ -37,7 +47,7 @@ def test_another_model_is_refused_with_both_names(tmp_path):
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"format_version": 3}, "format version 3"),
+        ({"format_version": 4}, "format version 4"),
         ({"format_version": None}, "format version None"),
         ({"kind": "features"}, "'features'"),
         ({"models": {"m1": {"model_id": "m1", "dim": 4}}}, "store cannot be opened"),

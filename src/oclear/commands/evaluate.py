@@ -12,6 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from rich.console import Group
 from rich.table import Table
 
+from oclear.commands.shared.catalogue_scores import (
+    catalogue_scores,
+    encode_outside,
+    rejection_figures,
+    rejection_table,
+)
 from oclear.commands.shared.photos import open_index
 from oclear.commands.shared.result import CommandResult
 from oclear.commands.shared.runs import refuse_overwriting
@@ -21,6 +27,8 @@ from oclear.evaluation.groups import largest_over_truth, popularity_groups
 from oclear.evaluation.measures import Estimate
 from oclear.model.encode import encode_queries
 from oclear.progress import Reporter
+from oclear.store import active_model
+from oclear.store.confidence import read_confidence
 from oclear.tables import (
     Items,
     Queries,
@@ -87,6 +95,7 @@ def evaluate(
     *,
     model: str | None = None,
     exposures: Path | None = None,
+    absent: Path | None = None,
     trec: Path | None = None,
     overwrite: bool = False,
 ) -> CommandResult:
@@ -100,12 +109,19 @@ def evaluate(
         reporter: Says what happens.
         model: The model that made the index, where its own copy is not to be used.
         exposures: The log that was learned from: measures for head, middle, tail and unclicked items are added.
+        absent: Photos of things that the shop does not sell: how many of them a calibrated index answers is added.
         trec: A folder for ``run.trec`` and ``qrels.trec``, from which anyone can recompute the measures.
         overwrite: Replace ``trec``.
 
     Raises:
-        InputError: No photo of this split has a true item.
+        InputError: No photo of this split has a true item; ``absent`` for an index that is not calibrated.
     """
+    confidence = read_confidence(index, active_model(index))
+    if absent is not None and confidence is None:
+        raise InputError(
+            f"{index}: does not know how sure it is, so it answers every photo of --absent",
+            "Run 'oclear calibrate' first.",
+        )
     if trec is not None:
         refuse_overwriting(trec, index, queries, model, exposures)
         if not overwrite:
@@ -128,6 +144,12 @@ def evaluate(
             f"{missing:,} of {len(found.item_rows):,} true items are not in the index, and count as missed"
         )
     groups = {} if exposures is None else _by_clicks(found, exposures, read_queries(queries))
+    rejection = None
+    if confidence is not None:
+        outside = None
+        if absent is not None:
+            outside = encode_outside(index, absent, split, model, config.max_bad_images, reporter)
+        rejection = rejection_figures(catalogue_scores(found, outside), confidence)
     data = {
         "split": split,
         **measures_as_json(summary),
@@ -139,6 +161,7 @@ def evaluate(
             name: {"queries": part.queries, **measures_as_json(part.summary())}
             for name, part in groups.items()
         },
+        "in_catalogue": rejection,
         "trec": str(trec) if trec is not None else None,
     }
     tables = [measures_table(summary, found.measures, f"split '{split}'")]
@@ -146,6 +169,8 @@ def evaluate(
         measures_table(part.summary(), part, f"true items in the {name} of the clicks")
         for name, part in groups.items()
     ]
+    if rejection is not None:
+        tables.append(rejection_table(rejection))
     return CommandResult(data, Group(*tables))
 
 

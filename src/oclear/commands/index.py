@@ -7,10 +7,11 @@ from pathlib import Path
 
 from oclear.commands.shared.device import place
 from oclear.commands.shared.indexing import IndexConfig, bring_up_to_date, read_given
+from oclear.commands.shared.learned_photos import learn_photos
 from oclear.commands.shared.result import CommandResult
 from oclear.commands.shared.runs import refuse_overwriting, run_folder
 from oclear.config import write_run_record
-from oclear.errors import ModelMismatchError
+from oclear.errors import InputError, ModelMismatchError
 from oclear.model import TwoTowerModel
 from oclear.model.files import find_model_folder
 from oclear.progress import Reporter
@@ -25,6 +26,7 @@ from oclear.store import (
     open_index,
 )
 from oclear.store.manifest import is_unfinished
+from oclear.store.photos import read_photos
 from oclear.tables import Items, atomic_folder, read_items
 
 
@@ -36,6 +38,8 @@ def index(
     config: IndexConfig,
     reporter: Reporter,
     *,
+    samples: Path | None = None,
+    queries: Path | None = None,
     server: str | None = None,
     swap: bool = False,
     overwrite: bool = False,
@@ -52,6 +56,9 @@ def index(
         out: The index folder. It gets a copy of the model, so that it can be searched on its own.
         config: Batch size and limits.
         reporter: Says what happens.
+        samples: The folder of ``oclear categorize``: items learn from the photos that it matched to their ID, and are
+            found by these too. Without it, those of an earlier run stay.
+        queries: These photos.
         server: Address of a Milvus server that is to hold the vectors; where None, they lie in ``out``.
         swap: Let another model take over an index: its vectors are made beside those of the active model, which
             searches go on with, and it becomes the active one when all are there.
@@ -59,9 +66,14 @@ def index(
 
     Raises:
         ModelMismatchError: ``out`` was made by another model (and no ``swap``), or ``vectors`` were.
-        InputError: Too many pictures are bad.
+        InputError: Too many pictures are bad, or samples come without queries.
     """
-    refuse_overwriting(out, model, items, vectors)
+    refuse_overwriting(out, model, items, vectors, samples, queries)
+    if (samples is None) != (queries is None):
+        raise InputError(
+            "items learn from photos of --samples and --queries: one of the two is missing",
+            "Give the folder of 'oclear categorize', and the photos that it was given.",
+        )
     item_table = read_items(items)
     weights = find_model_folder(model)
     loaded = place(TwoTowerModel.from_pretrained(weights))
@@ -72,6 +84,13 @@ def index(
             pass
     with run_folder(out) as folder:
         target = _open(folder, loaded, weights, item_table, server, swap=swap)
+        if samples is not None and queries is not None:
+            learn_photos(
+                *(folder, samples, queries, item_table, loaded),
+                config.photos,
+                config.max_bad_images,
+                reporter,
+            )
         encoded, skipped = bring_up_to_date(
             target, folder, item_table, loaded, given, config, reporter
         )
@@ -81,20 +100,24 @@ def index(
         if active_model(folder) != target.model_id:
             activate(folder, target.model_id)
             reporter.say(f"searches now use model {target.model_id}")
+        photos = len(read_photos(folder, loaded.model_id, target.dim))
         inputs = {"model": model, "items": items, "vectors": vectors}
+        inputs |= {"samples": samples, "queries": queries}
         write_run_record(folder, "index", config, inputs)
     count = target.count()
     data = {
         "items": count.items,
         "vectors": count.vectors,
+        "photos": photos,
         "encoded": encoded,
         "removed": removed,
         "skipped": len(skipped),
         "model_id": loaded.model_id,
         "out": str(out),
     }
+    of_photos = f", {photos:,} of them means of photos" if photos else ""
     view = (
-        f"index {out}: {count.items:,} items, {count.vectors:,} vectors "
+        f"index {out}: {count.items:,} items, {count.vectors:,} vectors{of_photos} "
         f"({encoded:,} items encoded, {removed:,} removed, {len(skipped):,} pictures skipped)"
     )
     return CommandResult(data, view)

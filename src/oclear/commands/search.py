@@ -15,6 +15,8 @@ from oclear.commands.shared.result import CommandResult
 from oclear.errors import InputError
 from oclear.progress import Reporter
 from oclear.store import Hit
+from oclear.store.confidence import read_confidence
+from oclear.store.judging import Judged, RejectBelow, search_judged, threshold_of
 
 _SHOWN = ("title", "coarse_label", "brand", "price")
 
@@ -26,6 +28,11 @@ class SearchConfig(BaseModel):
 
     k: int = Field(default=10, ge=1, le=1000, description="items wanted")
     where: str | None = Field(default=None, description="filter over item columns")
+    reject_below: RejectBelow = Field(
+        default=None,
+        description="probability of being in the catalogue below which a photo gets no answer; "
+        "'calibrated': that of oclear calibrate",
+    )
 
 
 def search(
@@ -46,21 +53,32 @@ def search(
         model: The model that made the index, where its own copy is not to be used.
 
     Raises:
-        InputError: A photo cannot be read, or the filter is refused.
+        InputError: A photo cannot be read, the filter is refused, or photos are to be rejected by an index that is
+            not calibrated.
         ModelMismatchError: The index was made by another model.
     """
     if not photos:
         raise InputError("no photo given", "Name one or more picture files.")
     opened, loaded = open_index(index, model)
-    hits = opened.search(encode_files(loaded, photos), config.k, config.where)
+    confidence = read_confidence(index, loaded.model_id)
+    threshold = threshold_of(config.reject_below, confidence)
+    vectors = encode_files(loaded, photos)
+    answers = search_judged(opened, vectors, config.k, config.where, confidence, threshold)
     data = {
         "model_id": loaded.model_id,
         "results": [
-            {"photo": str(photo), "hits": [_as_json(hit) for hit in found]}
-            for photo, found in zip(photos, hits, strict=True)
+            {
+                "photo": str(photo),
+                "in_catalogue": None
+                if found.in_catalogue is None
+                else round(found.in_catalogue, 6),
+                "rejected": found.rejected,
+                "hits": [_as_json(hit) for hit in found.hits],
+            }
+            for photo, found in zip(photos, answers, strict=True)
         ],
     }
-    views = [_table(photo, found) for photo, found in zip(photos, hits, strict=True)]
+    views = [_table(photo, found) for photo, found in zip(photos, answers, strict=True)]
     return CommandResult(data, Group(*views))
 
 
@@ -73,8 +91,12 @@ def _as_json(hit: Hit) -> dict[str, Any]:
     }
 
 
-def _table(photo: Path, hits: list[Hit]) -> Table:
-    table = Table(title=str(photo), title_justify="left")
+def _table(photo: Path, found: Judged) -> Table:
+    title, hits = str(photo), found.hits
+    if found.in_catalogue is not None:
+        outcome = ": not answered" if found.rejected else ""
+        title += f" (in the catalogue: {found.in_catalogue:.0%}{outcome})"
+    table = Table(title=title, title_justify="left")
     table.add_column("#", justify="right")
     table.add_column("item")
     table.add_column("score", justify="right")

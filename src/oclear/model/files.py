@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 1
 
+# By which sentence-transformers knows what to load the folder with (oclear.model.sentence_transformer).
+_MODULES = [
+    {"idx": 0, "name": "0", "path": "", "type": "oclear.model.sentence_transformer.TwoTower"}
+]
+
 
 def save_model(model: TwoTowerModel, folder: Path) -> None:
     """Writes a model folder; see :meth:`TwoTowerModel.save_pretrained`."""
@@ -28,6 +33,7 @@ def save_model(model: TwoTowerModel, folder: Path) -> None:
     if model.text_encoder is not None:
         model.text_encoder.tokenizer.save_pretrained(folder / "tokenizer")
     (folder / "README.md").write_text(model_card(model))
+    (folder / "modules.json").write_text(json.dumps(_MODULES, indent=2) + "\n")
     # The configuration comes last: a folder without it is not taken for a model.
     description = {"format_version": FORMAT_VERSION, "oclear": __version__, **model.description}
     (folder / "config.json").write_text(json.dumps(description, indent=2) + "\n")
@@ -179,5 +185,16 @@ model = TwoTowerModel.from_pretrained("THIS FOLDER")
 query = model.encode_query([Image.open("photo.jpg")])
 document = model.encode_document([Image.open("item.jpg")], ["title. description"])
 print(query @ document.T)
+```
+
+With `sentence-transformers`, where `oclear` is installed beside it:
+
+```python
+from PIL import Image
+from sentence_transformers import SentenceTransformer
+
+model = SentenceTransformer("THIS FOLDER", trust_remote_code=True)
+query = model.encode_query([Image.open("photo.jpg")])
+document = model.encode_document([{{"image": Image.open("item.jpg"), "text": "title. description"}}])
 ```
 """

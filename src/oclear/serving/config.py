@@ -8,6 +8,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from oclear.store.judging import RejectBelow
+
 
 class Limits(BaseModel):
     """What one request, and all requests together, may take."""
@@ -86,6 +88,11 @@ class ServeConfig(BaseModel):
         default=0, ge=0, description="from the signal to stop to the last request taken"
     )
     stop_seconds: float = Field(default=30, gt=0, description="for what was accepted to finish")
+    reject_below: RejectBelow = Field(
+        default=None,
+        description="probability of being in the catalogue below which a photo gets no answer; "
+        "'calibrated': that of oclear calibrate",
+    )
     refresh_seconds: float = Field(default=1, gt=0, description="between looks at the index folder")
     limits: Limits = Limits()
     encoder: EncoderConfig = EncoderConfig()

@@ -15,7 +15,9 @@ from oclear.serving.config import ServeConfig
 from oclear.serving.encoder import make_encoder
 from oclear.serving.metrics import Metrics
 from oclear.serving.source import Loaded
+from oclear.store.confidence import Confidence
 from oclear.store.contract import DocumentStore
+from oclear.store.judging import threshold_of
 
 _CLOSING_LOOK = 0.05
 
@@ -27,11 +29,16 @@ class Deployment:
         loaded: The model and its store.
         config: Of the server.
         metrics: Told of batches.
+
+    Raises:
+        InputError: Photos are to be rejected, and the index is not calibrated.
     """
 
     def __init__(self, loaded: Loaded, config: ServeConfig, metrics: Metrics) -> None:
         self.model: TwoTowerModel = loaded.model
         self.store: DocumentStore = loaded.store
+        self.confidence: Confidence | None = loaded.confidence
+        self.threshold = threshold_of(config.reject_below, loaded.confidence)
         encoder = make_encoder(loaded.model, config.encoder)
         size = loaded.model.preprocessing.size
         batch = config.encoder.batch or paying_batch(encoder, size)

@@ -20,18 +20,15 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
-import tempfile
-import warnings
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from oclear.errors import InputError, MissingExtraError
 from oclear.model import TwoTowerModel
+from oclear.model.onnx import QueryTower, query_onnx
 from oclear.model.precision import full_precision
 from oclear.serving.config import EncoderConfig
 
@@ -70,7 +67,7 @@ class TorchEncoder:
     def __init__(self, model: TwoTowerModel, workers: int) -> None:
         self.name = f"torch on {model.device.type}"
         self.workers = workers
-        self._tower = _QueryTower(model)
+        self._tower = QueryTower(model)
         self._device = model.device
 
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -98,7 +95,7 @@ class OnnxEncoder:
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3
         self._session = onnxruntime.InferenceSession(
-            _as_onnx(model), options, providers=["CPUExecutionProvider"]
+            query_onnx(model), options, providers=["CPUExecutionProvider"]
         )
 
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -143,43 +140,6 @@ def make_encoder(model: TwoTowerModel, config: EncoderConfig) -> QueryEncoder:
 def usable_cores() -> int:
     """The processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-class _QueryTower(nn.Module):
-    """From fitted pixels to embeddings: what a runtime converts."""
-
-    def __init__(self, model: TwoTowerModel) -> None:
-        super().__init__()
-        self.model = model
-        self.eval()
-
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        return self.model.embed_query(self.model.image_features(pixels).pooled)
-
-
-def _as_onnx(model: TwoTowerModel) -> bytes:
-    """The query tower as an ONNX file, fp32, for batches of any size."""
-    size = model.preprocessing.size
-    example = torch.zeros(2, 3, size, size, dtype=torch.uint8)
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        warnings.catch_warnings(),
-        torch.inference_mode(),
-        full_precision(),
-    ):
-        warnings.simplefilter("ignore")  # what tracing warns of is checked by comparing vectors
-        file = Path(folder) / "query_tower.onnx"
-        torch.onnx.export(
-            _QueryTower(model),
-            (example,),
-            file,
-            input_names=["pixels"],
-            output_names=["vectors"],
-            dynamic_axes={"pixels": {0: "batch"}, "vectors": {0: "batch"}},
-            # The newer exporter needs another package, and three times as long.
-            dynamo=False,
-        )
-        return file.read_bytes()
 
 
 def _least_cosine(plain: QueryEncoder, fast: QueryEncoder, size: int) -> float:

@@ -10,6 +10,7 @@ from oclear.errors import FormatError, ModelMismatchError
 from oclear.model import TwoTowerModel
 from oclear.serving.source import Loaded
 from oclear.store import active_table, model_folder, open_for_serving
+from oclear.store.confidence import read_confidence
 
 
 class IndexFolder:
@@ -47,4 +48,5 @@ class IndexFolder:
                 f"{self._folder}: this index was made by model {store.model_id}, not by {model.model_id}",
                 "Use that model, or make an index with this one.",
             )
-        return Loaded(model.cuda() if torch.cuda.is_available() else model, store)
+        confidence = read_confidence(self._folder, store.model_id)
+        return Loaded(model.cuda() if torch.cuda.is_available() else model, store, confidence)

@@ -21,8 +21,8 @@ from oclear.serving.metrics import Metrics
 from oclear.serving.photos import Photo, Workers, thumbnail, to_pixels
 from oclear.serving.source import Source
 from oclear.serving.writer import Delete, Writer
-from oclear.store import Hit
 from oclear.store.contract import StoredItem
+from oclear.store.judging import Judged, search_judged
 
 log = logging.getLogger("oclear.serving")
 
@@ -37,14 +37,12 @@ class Answer:
         request_id: By which feedback names this answer; None where it could not be logged.
         query_id: Of the photo.
         model_id: What answered.
-        hits: Best first.
+        found: Hits, best first, and how probable it is that the item is in the catalogue.
     """
 
-    def __init__(
-        self, request_id: str | None, query_id: str, model_id: str, hits: Sequence[Hit]
-    ) -> None:
+    def __init__(self, request_id: str | None, query_id: str, model_id: str, found: Judged) -> None:
         self.request_id, self.query_id, self.model_id = request_id, query_id, model_id
-        self.hits = hits
+        self.hits, self.in_catalogue, self.rejected = found
 
 
 class Service:
@@ -155,17 +153,18 @@ class Service:
                     pixels = await self._workers.decode(decode, photos)
                 vectors = await deployment.batcher.encode(pixels)
             with self.metrics.stages.labels("search").time():
+                judge = (deployment.confidence, deployment.threshold)
                 found = await self._workers.search(
-                    lambda: deployment.store.search(vectors, k, where)
+                    lambda: search_judged(deployment.store, vectors, k, where, *judge)
                 )
             answers = [
                 Answer(
                     secrets.token_hex(16),
                     query_id_of(photo.data, photo.box),
                     deployment.store.model_id,
-                    hits,
+                    judged,
                 )
-                for photo, hits in zip(photos, found, strict=True)
+                for photo, judged in zip(photos, found, strict=True)
             ]
         self.metrics.searches.inc(len(photos))
         await self._log_answers(answers, photos, session_id)

@@ -18,7 +18,7 @@ class Counts(NamedTuple):
 
     Attributes:
         items: Items with at least one vector.
-        vectors: Their vectors, one per picture.
+        vectors: Their vectors, one per picture and those that they learned from photos.
     """
 
     items: int
@@ -31,7 +31,8 @@ class StoredVectors(NamedTuple):
     Attributes:
         vectors: ``(N, dim)`` float32, of length 1.
         item_ids: ``(N,)`` str objects.
-        parts: ``(N,)`` int32, the picture's number within the item.
+        parts: ``(N,)`` int32, the picture's number within the item; below zero for what the item learned from
+            photos (:mod:`oclear.store.photos`).
     """
 
     vectors: npt.NDArray[np.float32]
@@ -45,7 +46,7 @@ class StoredItem:
 
     Attributes:
         item_id: The item.
-        parts: Numbers of its pictures that have a vector, rising.
+        parts: Numbers of its pictures that have a vector, rising; below zero what it learned from photos.
         content_hash: Of whatever its vectors were made from.
         attributes: Its attribute columns, as Python values.
     """

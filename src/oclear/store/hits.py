@@ -18,7 +18,7 @@ class Hit(NamedTuple):
     Attributes:
         item_id: The item.
         score: Cosine between the query and the item's best picture, in [-1, 1].
-        part: Number of that picture within the item.
+        part: Number of that picture within the item; below zero for what the item learned from photos.
         attributes: The item's attribute columns, as Python values.
     """
 

@@ -20,7 +20,9 @@ from oclear.errors import FormatError
 
 MANIFEST_FILE = "manifest.json"
 CREATING_FILE = "manifest.creating.json"
-FORMAT_VERSION = 2
+# 2: several models in one folder. 3: rows with parts below zero, what documents learned from photos, which an
+# older oclear would take for pictures of the catalogue and drop at the next change.
+FORMAT_VERSION = 3
 KIND = "index"
 
 
@@ -109,7 +111,7 @@ def is_unfinished(folder: Path) -> bool:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read the manifest of an index folder, of this format version or of version 1.
+    """Read the manifest of an index folder, of this format version or an older one.
 
     Raises:
         FormatError: The folder is no index, is unfinished, or has a format that this version cannot
@@ -136,9 +138,9 @@ def read_manifest(folder: Path) -> Manifest:
             "Give the folder that oclear index wrote.",
         )
     version = values.get("format_version")
-    if version not in (1, FORMAT_VERSION):
+    if version not in (1, 2, FORMAT_VERSION):
         raise FormatError(
-            f"{path}: found format version {version!r}, this oclear reads 1 and {FORMAT_VERSION}",
+            f"{path}: found format version {version!r}, this oclear reads 1 to {FORMAT_VERSION}",
             f"It was written by oclear {values.get('oclear_version', '(unknown)')}: "
             "use that version, or index again.",
         )

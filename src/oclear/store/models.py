@@ -8,8 +8,10 @@ from pathlib import Path
 
 from oclear.errors import FormatError, InputError
 from oclear.store import milvus
+from oclear.store.confidence import confidence_file
 from oclear.store.lance import connect
 from oclear.store.manifest import read_manifest, write_manifest
+from oclear.store.photos import photos_file
 from oclear.store.writing import writing
 
 
@@ -66,7 +68,7 @@ def drop_from_server(folder: Path) -> None:
 
 
 def remove_model(folder: Path, model_id: str) -> None:
-    """Remove the vectors and the copy of a model that is not active.
+    """Remove the vectors, the photos and the copy of a model that is not active.
 
     Raises:
         FormatError: The folder has no vectors of this model.
@@ -87,4 +89,6 @@ def remove_model(folder: Path, model_id: str) -> None:
             connect(folder).drop_table(model.table, ignore_missing=True)
         else:
             milvus.connect(manifest.server).drop_collection(model.table)
+        for beside in (photos_file(folder, model_id), confidence_file(folder, model_id)):
+            beside.unlink(missing_ok=True)
         shutil.rmtree(folder / model.weights, ignore_errors=True)

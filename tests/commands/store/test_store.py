@@ -154,7 +154,7 @@ def test_optimize_brings_version_1_to_the_present_format(made, oclear):
     assert len(after.changed_since(0)) == len(vectors.vectors)
     assert after.items().equals(items)
     np.testing.assert_array_equal(after.vectors().vectors, vectors.vectors)
-    assert json.loads((made / "manifest.json").read_text())["format_version"] == 2
+    assert json.loads((made / "manifest.json").read_text())["format_version"] == 3
     assert oclear("store", "verify", "--index", made).code == 0
 
 

@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from oclear.commands.shared.learned_photos import PhotosConfig
 from oclear.errors import BadImageError, InputError, ModelMismatchError
 from oclear.model import TwoTowerModel
 from oclear.model.encode import encode_documents
 from oclear.progress import Reporter
 from oclear.store import DocumentStore, columns_not_kept
+from oclear.store.photos import LearnedPhotos, read_photos
 from oclear.tables import Features, Items, SkippedImages, read_features
 
 SKIPPED_FILE = "skipped.parquet"
@@ -27,6 +29,7 @@ class IndexConfig(BaseModel):
 
     batch_items: int = Field(default=2000, ge=1, description="items between two saved states")
     max_bad_images: float = Field(default=0.05, ge=0, le=1, description="share that may be bad")
+    photos: PhotosConfig = PhotosConfig()
 
 
 def bring_up_to_date(
@@ -42,11 +45,12 @@ def bring_up_to_date(
 ) -> tuple[int, SkippedImages]:
     """Stores these items: encodes those that are new or changed, and sets the attributes of the others.
 
-    What is stored is committed batch by batch, so a killed run goes on where it was.
+    What is stored is committed batch by batch, so a killed run goes on where it was. Items get the photos that the
+    folder has for them, beside their own pictures.
 
     Args:
         target: The index; items that are not in the table stay as they are.
-        folder: The index folder, for the list of skipped pictures.
+        folder: The index folder, for the photos and the list of skipped pictures.
         items: The table.
         model: The one that made the index.
         given: Vectors of its pictures; nothing is encoded then.
@@ -60,7 +64,8 @@ def bring_up_to_date(
     Raises:
         InputError: Too many pictures are bad, or an attribute is of another type than in the index.
     """
-    changed, hashes = _changes(target, items, model)
+    photos = read_photos(folder, model.model_id, model.config.embedding_dim)
+    changed, hashes = _changes(target, items, model, photos)
     reporter.say(f"{len(changed):,} of {len(items):,} items are new or changed")
     if added := columns_not_kept(target, items.table.schema):
         reporter.say(
@@ -73,9 +78,11 @@ def bring_up_to_date(
     skipped = _still_skipped(folder, looked_at, listed)
     encoded = 0
     if given is not None:
-        _store_given(target, items, hashes, given, config)
+        _store_given(target, items, hashes, given, photos, config)
     else:
-        encoded = _encode(target, folder, items, changed, hashes, model, config, skipped, reporter)
+        encoded = _encode(
+            target, folder, items, changed, hashes, model, photos, config, skipped, reporter
+        )
     target.update_attributes(items.select(unchanged).table)
     skipped.write(folder / SKIPPED_FILE)
     return encoded, skipped
@@ -105,9 +112,9 @@ def read_given(folder: Path | None, model: TwoTowerModel, items: Items) -> Featu
 
 
 def _changes(
-    target: DocumentStore, items: Items, model: TwoTowerModel
+    target: DocumentStore, items: Items, model: TwoTowerModel, photos: LearnedPhotos
 ) -> tuple[NDArray[np.int64], list[str]]:
-    """The rows of items to encode, and the content hash of every item: of its pictures and of the text that is read."""
+    """The rows of items to encode, and the content hash of every item: of its text, its pictures and its photos."""
     pictures = items.pictures()
 
     def picture_hash(i: int) -> str:
@@ -124,6 +131,9 @@ def _changes(
     ]
     for row, found in zip(pictures.rows.tolist(), of_pictures, strict=True):
         digests[row].update(found.encode())
+    learned = photos.rows_of(items.table["item_id"])
+    for row, found in zip(learned.item_row.tolist(), learned.content_hashes, strict=True):
+        digests[row].update(f"photo {found}".encode())
     hashes = [digest.hexdigest()[:32] for digest in digests]
     stored = target.content_hashes()
     changed = [
@@ -141,6 +151,7 @@ def _encode(
     changed: NDArray[np.int64],
     hashes: list[str],
     model: TwoTowerModel,
+    photos: LearnedPhotos,
     config: IndexConfig,
     skipped: SkippedImages,
     reporter: Reporter,
@@ -155,34 +166,48 @@ def _encode(
             readable, vectors = encode_documents(model, batch, skipped)
             skipped.check(total, config.max_bad_images)
             skipped.write(folder / SKIPPED_FILE)
-            target.upsert(
-                batch.table,
-                item_row=pictures.rows[readable],
-                parts=pictures.parts[readable],
-                vectors=vectors,
-                content_hashes=[hashes[row] for row in rows],
-            )
+            _upsert(target, batch, readable, vectors, photos, [hashes[row] for row in rows])
             encoded += len(np.unique(pictures.rows[readable]))
             task.advance(len(rows))
     return encoded
 
 
 def _store_given(
-    target: DocumentStore, items: Items, hashes: list[str], given: Features, config: IndexConfig
+    target: DocumentStore,
+    items: Items,
+    hashes: list[str],
+    given: Features,
+    photos: LearnedPhotos,
+    config: IndexConfig,
 ) -> None:
     for start in range(0, len(items), config.batch_items):
         rows = np.arange(start, min(start + config.batch_items, len(items)))
         batch = items.select(rows)
-        pictures = batch.pictures()
-        at = given.rows_of(pictures)
+        at = given.rows_of(batch.pictures())
         has = np.flatnonzero(at >= 0)
-        target.upsert(
-            batch.table,
-            item_row=pictures.rows[has],
-            parts=pictures.parts[has],
-            vectors=given.vectors[at[has]].astype(np.float32),
-            content_hashes=[hashes[row] for row in rows],
-        )
+        vectors = given.vectors[at[has]].astype(np.float32)
+        _upsert(target, batch, has, vectors, photos, [hashes[row] for row in rows])
+
+
+def _upsert(
+    target: DocumentStore,
+    items: Items,
+    pictures: NDArray[np.int64],
+    vectors: NDArray[np.float32],
+    photos: LearnedPhotos,
+    hashes: list[str],
+) -> None:
+    """Stores the vectors of some of the items' pictures, and the photos of the items that have such a picture."""
+    own = items.pictures().select(pictures)
+    learned = photos.rows_of(items.table["item_id"])
+    shown = np.isin(learned.item_row, own.rows)
+    target.upsert(
+        items.table,
+        item_row=np.concatenate([own.rows, learned.item_row[shown]]),
+        parts=np.concatenate([own.parts, learned.parts[shown]]),
+        vectors=np.concatenate([vectors, learned.vectors[shown]]),
+        content_hashes=hashes,
+    )
 
 
 def _still_skipped(folder: Path, looked_at: set[str], listed: set[str] | None) -> SkippedImages:

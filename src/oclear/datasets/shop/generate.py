@@ -66,7 +66,8 @@ def generate_shop(out: Path, config: ShopConfig) -> None:
     """Write a shop in the folder form: `items.parquet`, `queries.parquet`, `images/`, and `products.parquet`.
 
     `products.parquet` (item_id, product_id, twin_of, unseen) is the truth about the items, for judging category
-    IDs; nothing that learns reads it. The truth of a query is every item of the product in the photo.
+    IDs; nothing that learns reads it. The truth of a query is every item of the product in the photo. With `unsold`
+    products there is also `absent.parquet`: photos of things that are not in the catalogue.
 
     With more than one worker the drawing runs in fresh processes: a script that calls this at its top level
     needs the usual `if __name__ == "__main__"`.

@@ -33,7 +33,11 @@ def _facts(product: int, line: int, family: Family, config: ShopConfig) -> tuple
 
 
 def shop_tables(plan: Plan, config: ShopConfig) -> dict[str, pa.Table]:
-    """The tables `items`, `queries` (a row for each true item) and `products`, by name."""
+    """The tables `items`, `queries` (a row for each true item) and `products`, by name.
+
+    Where there are photos of things that the shop does not sell, those for training are queries that nobody knows the
+    item of, as they would be in a log; the others are a table `absent`.
+    """
     items: list[dict[str, object]] = []
     for listing in plan.listings:
         product, seller = plan.products[listing.product], SELLERS[listing.seller]
@@ -55,7 +59,7 @@ def shop_tables(plan: Plan, config: ShopConfig) -> dict[str, pa.Table]:
                 "seller": seller.name,
             }
         )
-    by_product: dict[int, list[str]] = {}
+    by_product: dict[int, list[str | None]] = {}
     for listing in plan.listings:
         by_product.setdefault(listing.product, []).append(listing.item_id)
     truth = [
@@ -66,7 +70,12 @@ def shop_tables(plan: Plan, config: ShopConfig) -> dict[str, pa.Table]:
             "split": photo.split,
         }
         for photo in plan.photos
-        for item_id in by_product[photo.product]
+        for item_id in by_product.get(photo.product, [None] if photo.split == "train" else [])
+    ]
+    absent = [
+        {"query_id": photo.query_id, "image_path": photo.path, "split": photo.split}
+        for photo in plan.photos
+        if photo.product not in by_product and photo.split != "train"
     ]
     trained = {photo.product for photo in plan.photos if photo.split == "train"}
     products = [
@@ -87,8 +96,12 @@ def shop_tables(plan: Plan, config: ShopConfig) -> dict[str, pa.Table]:
     }
     query_types = dict.fromkeys(("query_id", "image_path", "item_id", "split"), text)
     product_types = dict.fromkeys(products[0], text) | {"unseen": pa.bool_()}
-    return {
+    tables = {
         "items": pa.Table.from_pylist(items, pa.schema(item_types)),
         "queries": pa.Table.from_pylist(truth, pa.schema(query_types)),
         "products": pa.Table.from_pylist(products, pa.schema(product_types)),
     }
+    if absent:
+        absent_types = dict.fromkeys(absent[0], text)
+        tables["absent"] = pa.Table.from_pylist(absent, pa.schema(absent_types))
+    return tables

@@ -14,7 +14,7 @@ from oclear.datasets.shop.texts import SELLERS
 
 Split = Literal["train", "val", "test"]
 # Kinds of seeds: every picture has a seed of its own (shop seed, kind, number).
-PLAN, LISTING, PHOTO, PROPS = range(4)
+PLAN, LISTING, PHOTO, PROPS, UNSOLD = range(5)
 
 
 class ShopConfig(BaseModel):
@@ -31,6 +31,7 @@ class ShopConfig(BaseModel):
         photos_max: At most this many photos of one product.
         photos_exponent: How steeply the photos fall with a product's popularity rank (Zipf).
         unseen: Share of the products whose photos are in `val` and `test` only.
+        unsold: Products that shoppers take photos of and the shop does not sell, as a share of those it sells.
         val: Share of the photos of the other products in `val`.
         test: The same for `test`.
         picture_size: Side of every picture in pixels.
@@ -50,6 +51,7 @@ class ShopConfig(BaseModel):
     photos_max: int = Field(60, ge=1)
     photos_exponent: float = Field(0.9, ge=0)
     unseen: float = Field(0.2, ge=0, lt=1)
+    unsold: float = Field(0.0, ge=0, le=1)
     val: float = Field(0.1, ge=0, le=0.5)
     test: float = Field(0.2, ge=0, le=0.5)
     picture_size: int = Field(192, ge=32, le=1024)
@@ -101,7 +103,10 @@ class Photo:
 
 @dataclass(frozen=True)
 class Plan:
-    """All that is in a shop before anything is drawn. Listings and photos are in order of their numbers."""
+    """All that is in a shop before anything is drawn. Listings and photos are in order of their numbers.
+
+    Products without a listing are those that the shop does not sell.
+    """
 
     products: list[Product]
     twin_of: list[int]
@@ -148,12 +153,16 @@ def plan_shop(config: ShopConfig) -> Plan:
     Numbers are shuffled: neighbours in a table have nothing to do with each other.
     """
     rng = np.random.default_rng([config.seed, PLAN])
-    products, twin_of = draw_products(config.products, config.twins, rng)
-    sellers = 1 + rng.poisson(config.sellers_mean - 1, config.products)
+    count = config.products + round(config.unsold * config.products)
+    products, twin_of = draw_products(count, config.twins, rng)
+    sold = np.ones(count, bool)
+    others = np.random.default_rng([config.seed, UNSOLD])
+    sold[others.choice(count, count - config.products, replace=False)] = False
+    sellers = 1 + rng.poisson(config.sellers_mean - 1, count)
     sellers = np.minimum(sellers, config.sellers_max)
     offers = [
         (product, int(seller))
-        for product in range(config.products)
+        for product in np.flatnonzero(sold).tolist()
         for seller in rng.choice(len(SELLERS), sellers[product], replace=False)
     ]
     pictures = (1 + (rng.random(len(offers)) < config.second_picture)).tolist()
@@ -161,15 +170,13 @@ def plan_shop(config: ShopConfig) -> Plan:
     for number, offer in enumerate(rng.permutation(len(offers)).tolist()):
         product, seller = offers[offer]
         listings.append(Listing(number, product, seller, pictures[offer]))
-    counts = photo_counts(
-        config.products, config.photos_mean, config.photos_max, config.photos_exponent
-    )
-    ranks = rng.permutation(config.products)
-    unseen = np.zeros(config.products, bool)
-    unseen[rng.permutation(config.products)[: round(config.unseen * config.products)]] = True
+    counts = photo_counts(count, config.photos_mean, config.photos_max, config.photos_exponent)
+    ranks = rng.permutation(count)
+    unseen = np.zeros(count, bool)
+    unseen[rng.permutation(count)[: round(config.unseen * count)]] = True
     shots = [
         (product, split)
-        for product in range(config.products)
+        for product in range(count)
         for split in _splits(counts[ranks[product]], bool(unseen[product]), config, rng)
     ]
     photos = [

@@ -62,6 +62,8 @@ def _result(answer: Answer) -> dict[str, Any]:
     return {
         "request_id": answer.request_id,
         "query_id": answer.query_id,
+        "in_catalogue": None if answer.in_catalogue is None else round(answer.in_catalogue, 6),
+        "rejected": answer.rejected,
         "hits": [
             {
                 "item_id": hit.item_id,

@@ -167,10 +167,15 @@ async function search() {
 
 function show(result, milliseconds) {
   const count = result.hits.length;
+  const known = result.in_catalogue;
+  const percent = `${Math.round(100 * known)} %`;
+  const sure = known === null ? "" : ` · in the catalogue: ${percent}`;
   $("summary").hidden = false;
   $("summary").textContent = count
-    ? `${count} nearest items · ${Math.round(milliseconds)} ms`
-    : "Nothing passes the filter.";
+    ? `${count} nearest items · ${Math.round(milliseconds)} ms${sure}`
+    : result.rejected
+      ? `Not answered: in the catalogue with a probability of ${percent} only.`
+      : "Nothing passes the filter.";
   $("hits").replaceChildren(...result.hits.map((hit) => card(hit, result.request_id)));
 }
 
@@ -200,7 +205,8 @@ function card(hit, request) {
 
 async function picture(item, hit, name) {
   try {
-    const answer = await ask(`/v1/pictures/${encodeURIComponent(hit.item_id)}?part=${hit.part}`);
+    const part = Math.max(hit.part, 0); // below 0 it was found by a photo: the first picture is shown
+    const answer = await ask(`/v1/pictures/${encodeURIComponent(hit.item_id)}?part=${part}`);
     const image = item.querySelector("img");
     const shown = URL.createObjectURL(await answer.blob());
     image.addEventListener("load", () => URL.revokeObjectURL(shown), { once: true });

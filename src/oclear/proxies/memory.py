@@ -65,10 +65,11 @@ def proxy_memory(
         10240000000
     """
     rows = -(-num_classes // ranks)
+    centres, dim = config.sub_centres, dim * config.sub_centres
     entry = 4 if config.precision == "fp32" else 2
     remembered = {"adamw": 2 * dim * entry, "momentum": dim * entry, "adagrad": 4}[optimizer]
     # A block of directions, and its copies on the way to unit length.
-    graph, start = 0, 3 * 4 * dim * min(num_classes, BLOCK)
+    graph, start = 0, 3 * 4 * dim // centres * min(num_classes * centres, BLOCK)
     if config.selection.kind == "knn":
         graph = rows * (4 * config.selection.neighbours + 1)
         if not is_exact(num_classes, config.selection.exact_up_to, on_gpu):
@@ -83,7 +84,9 @@ def proxy_memory(
     # Of each active row: normalised, its gradient in fp32 and in its own precision, and while the optimiser works a
     # copy, its change and the result. All of them at once only in the optimiser, whose copy full softmax does without.
     of_rows = active * dim * (2 * entry + 12)
-    logits = min(batch, samples_at_once(batch, active, on_gpu)) * active
+    logits = min(batch, samples_at_once(batch, active * centres, on_gpu)) * active * centres
     # Logits and their softmax; in bf16 the products are copies of their own.
     of_logits = logits * (8 if entry == 4 else 10)
+    if centres > 1:  # the nearest of each class, and which one it is, on their way
+        of_logits += logits // centres * (4 + 2 * 8)
     return ProxyMemory(rows * dim * entry, rows * remembered, graph, of_rows + of_logits, start)

@@ -14,7 +14,7 @@ from oclear.model import TwoTowerModel
 from oclear.progress import Reporter
 from oclear.tables import Pictures, SkippedImages
 from oclear.training.augmentation import Augmentation
-from oclear.training.cached_features import Level, PictureCache
+from oclear.training.cached_features import Level, PictureCache, TextCache
 from oclear.training.cached_source import CachedSource
 from oclear.training.data import TrainingData
 from oclear.training.feature_cache import cache_pictures, cache_texts, refuse_too_large
@@ -90,13 +90,15 @@ class StageOpener:
             self.skipped = SkippedImages.read(self._skipped_file)
 
     def start_heads(self, level: Level | None) -> None:
-        """Heads that are new start from the training pictures.
+        """Heads that are new start from the training pictures, and the concept from the texts.
 
         Args:
             level: Of the first stage, whose features are computed then, not another level's.
         """
         caches = self._open_caches("spatial" if level == "spatial" else "pooled")
         self.model.heads.fit_start(*(_some_features(cache) for cache in caches))
+        if self.texts is not None and len(tokens := _some_tokens(self.texts)):
+            self.model.concept.fit_start(tokens)
 
     def open(self, stage: StageConfig, number: int) -> StageData:
         """The data of a stage.
@@ -180,3 +182,10 @@ def _some_features(cache: PictureCache, most: int = 50_000) -> torch.Tensor:
     """Features of evenly chosen readable pictures: enough for means and directions, whatever the catalogue's size."""
     rows = np.flatnonzero(cache.readable)
     return cache.rows(rows[:: -(-len(rows) // most) or 1])
+
+
+def _some_tokens(texts: TextCache, most: int = 1000) -> torch.Tensor:
+    """Features of all tokens, (n, W), of evenly chosen texts."""
+    rows = np.flatnonzero(texts.lengths > 0)
+    tokens, mask = texts.rows(rows[:: -(-len(rows) // most) or 1])
+    return tokens[mask]

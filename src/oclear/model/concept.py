@@ -37,15 +37,16 @@ class Concept(nn.Module):
         raise NotImplementedError
 
     @torch.no_grad()
-    def fit_start(self, tokens: torch.Tensor) -> None:
+    def fit_start(self, tokens: torch.Tensor, mask: torch.Tensor) -> None:
         """Starts the projection from the shop's own texts: centred, and of unit deviation in every channel.
 
-        What all tokens have in common is most of their length (in MiniLM), and tells no two texts apart.
+        What all tokens have in common tells no two texts apart.
 
         Args:
-            tokens: (n, text_width), of training documents.
+            tokens: (B, T, text_width), of training documents, and
+            mask: (B, T), True where there is text, at least once.
         """
-        tokens = tokens.to(self.project.weight.device).float()
+        tokens = tokens[mask].to(self.project.weight.device).float()
         centred = tokens - tokens.mean(dim=0)
         deviation = (centred @ self.project.weight.T).std(dim=0).clamp_min(1e-6)
         self.project.weight.div_(deviation.unsqueeze(1))
@@ -106,7 +107,7 @@ class ExternalAttention(Concept):
     def __init__(self, text_width: int, dim: int, slots: int) -> None:
         super().__init__(text_width, dim)
         # Scores of deviation 4 on projected tokens of unit deviation: smaller ones address all slots alike, and every
-        # text then reads the mean of the values. That mean is zero, so what it reads beyond it is all that counts.
+        # text then reads the mean of the values. That mean is zero, so that only what a text reads beyond it counts.
         self.keys = nn.Parameter(4 * torch.randn(slots, dim) / dim**0.5)
         values = torch.randn(slots, dim) / dim**0.5
         self.values = nn.Parameter(values - values.mean(dim=0))
@@ -123,6 +124,20 @@ class ExternalAttention(Concept):
     def read(self, projected: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """See :class:`Concept`."""
         return masked_mean(self._address(projected, mask) @ self.values.float(), mask)
+
+    @torch.no_grad()
+    def fit_start(self, tokens: torch.Tensor, mask: torch.Tensor) -> None:
+        """See :class:`Concept`; the values are scaled so that concepts have unit deviation too.
+
+        Averaged over a text and all slots, little of the values is left. Training adds to all concepts alike what they
+        should all say, and soon drowns small differences in it: a mean cosine of 0.98 after 300 steps on emoji, 0.43
+        with this start.
+        """
+        super().fit_start(tokens, mask)
+        device = self.values.device
+        concepts = self(tokens.to(device).float(), mask.to(device))[mask.any(dim=1).to(device)]
+        deviation = (concepts - concepts.mean(dim=0)).square().mean().sqrt()
+        self.values.div_(deviation.clamp_min(1e-3))
 
     def _address(self, projected: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         scores = projected @ self.keys.float().T

@@ -44,6 +44,9 @@ class Fusion(nn.Module):
         """Where the text looks on the picture, (B, L), each row summing to 1; None where it does not look."""
         return None
 
+    def fit_start(self, spatial: torch.Tensor) -> None:
+        """Starts from positions (B, L, C) of training documents, where that helps."""
+
 
 class ConceptFusion(Fusion):
     """Adds to the pooled picture what the concept finds on its positions.
@@ -61,6 +64,7 @@ class ConceptFusion(Fusion):
     def __init__(self, image_width: int, concept_dim: int) -> None:
         super().__init__()
         self.query = nn.Linear(concept_dim, concept_dim, bias=False)
+        nn.init.normal_(self.query.weight, std=concept_dim**-0.5)
         self.key = nn.Linear(image_width, concept_dim, bias=False)
         self.value = nn.Linear(image_width, image_width, bias=False)
         nn.init.eye_(self.value.weight)
@@ -83,6 +87,13 @@ class ConceptFusion(Fusion):
     def look(self, image: ImageFeatures, text: TextFeatures, concept: torch.Tensor) -> torch.Tensor:
         """See :class:`Fusion`."""
         return self.attention(concept, image.spatial)
+
+    @torch.no_grad()
+    def fit_start(self, spatial: torch.Tensor) -> None:
+        """Gives keys unit deviation within a picture: with smaller ones every concept looks at all positions alike."""
+        keys = self.key(spatial.to(self.key.weight.device).float())
+        deviation = (keys - keys.mean(dim=1, keepdim=True)).square().mean().sqrt()
+        self.key.weight.div_(deviation.clamp_min(1e-3))
 
 
 class TextOnly(Fusion):

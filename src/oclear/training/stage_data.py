@@ -11,6 +11,7 @@ import torch
 
 from oclear.errors import InputError
 from oclear.model import TwoTowerModel
+from oclear.model.text_encoder import TextFeatures
 from oclear.progress import Reporter
 from oclear.tables import Pictures, SkippedImages
 from oclear.training.augmentation import Augmentation
@@ -97,8 +98,10 @@ class StageOpener:
         """
         caches = self._open_caches("spatial" if level == "spatial" else "pooled")
         self.model.heads.fit_start(*(_some_features(cache) for cache in caches))
-        if self.texts is not None and len(tokens := _some_tokens(self.texts)):
-            self.model.concept.fit_start(tokens)
+        if self.texts is not None and (self.texts.lengths > 0).any():
+            self.model.concept.fit_start(*_some_texts(self.texts))
+            if (spatial := caches[1].spatial) is not None:
+                self.model.fusion.fit_start(torch.from_numpy(spatial[:: -(-len(spatial) // 256)]))
 
     def open(self, stage: StageConfig, number: int) -> StageData:
         """The data of a stage.
@@ -184,8 +187,7 @@ def _some_features(cache: PictureCache, most: int = 50_000) -> torch.Tensor:
     return cache.rows(rows[:: -(-len(rows) // most) or 1])
 
 
-def _some_tokens(texts: TextCache, most: int = 1000) -> torch.Tensor:
-    """Features of all tokens, (n, W), of evenly chosen texts."""
+def _some_texts(texts: TextCache, most: int = 512) -> TextFeatures:
+    """Token features of evenly chosen texts."""
     rows = np.flatnonzero(texts.lengths > 0)
-    tokens, mask = texts.rows(rows[:: -(-len(rows) // most) or 1])
-    return tokens[mask]
+    return texts.rows(rows[:: -(-len(rows) // most)])

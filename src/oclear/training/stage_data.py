@@ -100,8 +100,10 @@ class StageOpener:
         self.model.heads.fit_start(*(_some_features(cache) for cache in caches))
         if self.texts is not None and (self.texts.lengths > 0).any():
             self.model.concept.fit_start(*_some_texts(self.texts))
-            if (spatial := caches[1].spatial) is not None:
-                self.model.fusion.fit_start(torch.from_numpy(spatial[:: -(-len(spatial) // 256)]))
+            if caches[1].spatial is not None:
+                rows = np.flatnonzero(caches[1].readable)
+                some = caches[1].image_rows(rows[:: -(-len(rows) // 256) or 1])
+                self.model.fusion.fit_start(some.spatial)
 
     def open(self, stage: StageConfig, number: int) -> StageData:
         """The data of a stage.

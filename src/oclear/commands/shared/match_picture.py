@@ -9,6 +9,7 @@ from oclear.model.explain import Explanation, Map
 
 _PANEL, _GAP, _LINE = 360, 24, 26
 _WORDS, _SLOTS = 6, 5
+_LEAST_EFFECT = 0.001  # bars of a text that changes nothing stay short
 _INK, _PALE, _PAPER = (32, 33, 36), (110, 114, 120), (255, 255, 255)
 _FOR, _AGAINST, _LOOK = (214, 84, 0), (38, 108, 196), (128, 40, 160)
 
@@ -73,7 +74,7 @@ def _words(draw: ImageDraw.ImageDraw, told: Explanation, left: int, top: int, ro
         _write(draw, (left, top + _LINE), "no text is read", colour=_PALE)
         return
     middle, reach = left + room * 3 // 5, room * 2 // 5 - 80
-    most = max(max(abs(word.effect) for word in words), 1e-9)
+    most = max(*(abs(word.effect) for word in words), _LEAST_EFFECT)
     for line, word in enumerate(words, start=1):
         y = top + line * _LINE
         _write(draw, (left, y), word.text, room=middle - left - reach // 3)

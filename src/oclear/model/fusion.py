@@ -118,7 +118,8 @@ class Average(TextOnly):
         self, image: ImageFeatures, text: TextFeatures, concept: torch.Tensor
     ) -> torch.Tensor:
         """See :class:`Fusion`."""
-        return (image.pooled + self.project(concept)) / 2
+        mean: torch.Tensor = (image.pooled + self.project(concept)) / 2
+        return mean
 
 
 class Concatenation(Fusion):

@@ -194,7 +194,7 @@ class TwoTowerModel(nn.Module):
 
         The picture that is missing is taken for the average one, which the heads' centring makes say nothing.
         """
-        average = self.heads.document_mean.expand(len(text.mask), -1)
+        average = self.heads.get_buffer("document_mean").expand(len(text.mask), -1)
         return self.embed_document(ImageFeatures(average, average.unsqueeze(1)), text)
 
     def fuse(self, image: ImageFeatures, text: TextFeatures | None) -> torch.Tensor:

@@ -108,6 +108,7 @@ class ProxyClassifier(nn.Module):
                 raise ValueError("margins by frequency need class_sizes")
             of_all = frequency_shares(class_sizes, self.config.margin_frequency)
             shares = of_all[self.classes.start : self.classes.stop].to(device)
+        self._margin_shares: torch.Tensor | None
         self.register_buffer("_margin_shares", shares, persistent=False)
         self._links = links
         self.graph: NeighbourGraph | None = None

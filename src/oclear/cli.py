@@ -370,6 +370,33 @@ def search(
 
 
 @app.command()
+def explain(
+    photo: Annotated[Path, typer.Argument(help="A picture file.")],
+    index: IndexFolder,
+    item: Annotated[str, typer.Option(help="The id of the item.")],
+    items: Annotated[
+        Path | None,
+        typer.Option(help="The catalogue; what the index was made from if not given."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="A picture to write, .png or .jpg.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="The index's model, if not its own copy.")
+    ] = None,
+    json_: Json = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Why was this item found for this photo? Regions, words, memory slots."""
+    from oclear.commands import explain as command
+
+    def call(reporter: Reporter) -> CommandResult:
+        return command.explain(
+            index, photo, item, items, out, reporter, model=model, overwrite=overwrite
+        )
+
+    _run(call, json_)
+
+
+@app.command()
 def evaluate(
     index: IndexFolder,
     queries: Annotated[Path, typer.Option(help="Photos with their true items.")],

@@ -59,7 +59,8 @@ def make_model(text_folder: Path) -> Callable[..., TwoTowerModel]:
                 AutoTokenizer.from_pretrained(text_folder),
                 MAX_TOKENS,
             )
-        model = TwoTowerModel(config, ImagePreprocessing(size=32), ImageEncoder(image), encoder)
+        image_encoder = ImageEncoder(image, config.pooling)
+        model = TwoTowerModel(config, ImagePreprocessing(size=32), image_encoder, encoder)
         if text and gate:
             # Far from the start, where the concept hardly moves the attention: texts must make a difference.
             torch.nn.init.constant_(model.fusion.gate, gate)

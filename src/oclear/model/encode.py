@@ -139,14 +139,19 @@ def encode_documents(
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Embeds documents: every picture of an item together with the item's text.
 
+    An item that gives no picture is embedded by its text, where there is one and the model can
+    (:attr:`TwoTowerModel.embeds_text_alone`); else it is among the skipped.
+
     Returns:
-        Which of ``items.pictures()`` could be read, (n,), in order, and their embeddings (n, dim), normalised.
+        Which of ``items.pictures()`` are embedded, (n,), in order, and their embeddings (n, dim), normalised.
     """
     pictures = items.pictures()
     texts = items.texts(model.text_columns_of(items.table.column_names))
     rows, vectors = [], []
-    everything = np.arange(len(pictures))
-    for batch, pixels in pixel_batches(pictures, everything, load_plain(model), skipped=skipped):
+    alone = np.array([model.embeds_text_alone and bool(text.strip()) for text in texts], bool)
+    by_text = (pictures.places < 0) & alone[pictures.rows]
+    looked_at = np.flatnonzero(~by_text)
+    for batch, pixels in pixel_batches(pictures, looked_at, load_plain(model), skipped=skipped):
         text = None
         if model.text_encoder is not None:
             tokens = model.text_encoder.tokenize([texts[i] for i in pictures.rows[batch]])
@@ -158,6 +163,12 @@ def encode_documents(
         rows.append(batch)
         if progress:
             progress(len(batch))
+    only_text = np.flatnonzero(by_text)
+    for batch, text in text_batches(model, [texts[i] for i in pictures.rows[only_text]]):
+        vectors.append(model.embed_text(text).cpu().numpy())
+        rows.append(only_text[batch])
+        if progress:
+            progress(len(batch))
     return _stacked(rows, vectors, model)
 
 
@@ -166,4 +177,6 @@ def _stacked(
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     if not rows:
         return np.empty(0, np.int64), np.empty((0, model.config.embedding_dim), np.float32)
-    return np.concatenate(rows), np.concatenate(vectors)
+    found = np.concatenate(rows)
+    order = np.argsort(found, kind="stable")
+    return found[order], np.concatenate(vectors)[order]

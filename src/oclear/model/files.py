@@ -15,7 +15,8 @@ from oclear.model.text_encoder import TextEncoder
 if TYPE_CHECKING:
     from oclear.model.two_tower import TwoTowerModel
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""2 names pooling, fusion and concept; a folder of version 1 has the only ones there were, which are the defaults."""
 
 # By which sentence-transformers knows what to load the folder with (oclear.model.sentence_transformer).
 _MODULES = [
@@ -85,7 +86,7 @@ def _build_model(description: dict[str, Any], tokenizer: Any) -> TwoTowerModel:
     return TwoTowerModel(
         config,
         ImagePreprocessing.model_validate(description["preprocessing"]),
-        ImageEncoder.from_config(description["image_backbone"]),
+        ImageEncoder.from_config(description["image_backbone"], config.pooling),
         None if text is None else TextEncoder.from_config(text, tokenizer, config.max_tokens),
     )
 
@@ -174,6 +175,7 @@ Made by OCLEAR {__version__}. A query is one photo; a document is one picture wi
 |---|---|
 | model_id | `{model.model_id}` |
 | image encoder | {config.image_encoder}, {size} x {size} px, {model.preprocessing.resize}, {model.preprocessing.fit} |
+| document | fusion {config.fusion}, concept {config.concept}, pooling {config.pooling} |
 | text encoder | {text}, columns {", ".join(config.text_columns)}, {config.max_tokens} tokens |
 | parameters | {parameters:.1f} M |
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from oclear.model.pooling import GeneralizedMean, PoolingName
 from oclear.model.precision import encoder_autocast
 
 
@@ -27,13 +28,15 @@ class ImageEncoder(nn.Module):
     """Any Hugging Face vision model as one that gives pooled and spatial features.
 
     Convolutional models are averaged over their map. Transformers give their own summary of the picture (the
-    pooler of SigLIP, the class token of ViT and DINO); those without one (Swin) are averaged.
+    pooler of SigLIP, the class token of ViT and DINO); those without one (Swin) are averaged. GeM pooling takes the
+    place of either.
 
     Args:
         backbone: A ``transformers`` vision model, for example from ``AutoModel``.
+        pooling: How positions become one vector.
     """
 
-    def __init__(self, backbone: nn.Module) -> None:
+    def __init__(self, backbone: nn.Module, pooling: PoolingName = "average") -> None:
         super().__init__()
         # Weights and pixels in one layout: convolutions on a CPU are then twice as fast (measured, MobileNetV2).
         backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -42,11 +45,12 @@ class ImageEncoder(nn.Module):
         # Transformers with learned positions take other picture sizes than their own only when asked to.
         name = "interpolate_pos_encoding"
         self._options = {name: True} if name in accepted else {}
+        self.pooling = GeneralizedMean() if pooling == "gem" else None
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> ImageEncoder:
+    def from_config(cls, config: dict[str, Any], pooling: PoolingName = "average") -> ImageEncoder:
         """An encoder with random weights, from the configuration of its ``transformers`` model."""
-        return cls(backbone_from_config(config))
+        return cls(backbone_from_config(config), pooling)
 
     @property
     def config(self) -> dict[str, Any]:
@@ -78,18 +82,27 @@ class ImageEncoder(nn.Module):
             output = self.backbone(pixel_values=pixels, **self._options)
         # What follows is computed in fp32, whatever precision the encoder ran in.
         hidden: torch.Tensor = output.last_hidden_state.float()
+        summary, positions = self._parts(hidden, output, pixels)
+        if self.pooling is not None:
+            summary = self.pooling(positions)
+        return ImageFeatures(summary, positions)
+
+    def _parts(
+        self, hidden: torch.Tensor, output: Any, pixels: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The encoder's own summary (B, C), else the mean of its positions, and the positions (B, L, C)."""
         if hidden.dim() == 4:  # a convolutional map (B, C, h, w)
-            return ImageFeatures(hidden.mean(dim=(2, 3)), hidden.flatten(2).transpose(1, 2))
+            return hidden.mean(dim=(2, 3)), hidden.flatten(2).transpose(1, 2)
         config = self.backbone.config
         if getattr(config, "model_type", "").startswith("siglip"):
-            return ImageFeatures(output.pooler_output.float(), hidden)
+            return output.pooler_output.float(), hidden
         patch = getattr(config, "patch_size", 0)
         patch = patch[0] if isinstance(patch, (list, tuple)) else patch
         patches = (pixels.shape[2] // patch) * (pixels.shape[3] // patch) if patch else 0
         prefix = hidden.shape[1] - patches
         if 0 < prefix < 16:  # class and register tokens come before the patches
-            return ImageFeatures(hidden[:, 0], hidden[:, prefix:])
-        return ImageFeatures(hidden.mean(dim=1), hidden)
+            return hidden[:, 0], hidden[:, prefix:]
+        return hidden.mean(dim=1), hidden
 
 
 def backbone_from_config(config: dict[str, Any]) -> nn.Module:

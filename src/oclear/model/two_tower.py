@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -15,10 +15,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import nn
 
 from oclear.errors import InputError
-from oclear.model.concept import ExternalAttention
-from oclear.model.fusion import ConceptFusion
+from oclear.model.concept import ConceptName, build_concept
+from oclear.model.fusion import FusionName, build_fusion
 from oclear.model.heads import SideTransformation
 from oclear.model.image_encoder import ImageEncoder, ImageFeatures
+from oclear.model.pooling import PoolingName
 from oclear.model.preprocessing import ImagePreprocessing
 from oclear.model.pretrained import ENCODER_PRESETS, load_image_encoder, load_text_encoder
 from oclear.model.state_hash import state_hash
@@ -50,7 +51,14 @@ class ModelConfig(BaseModel):
     embedding_dim: int = Field(default=256, ge=2)
     text_columns: tuple[str, ...] = ("title", "description")
     max_tokens: int = Field(default=64, ge=4)
-    memory_slots: int = Field(default=64, ge=1)
+    pooling: PoolingName = Field(default="average", description="of the picture's positions")
+    fusion: FusionName = Field(
+        default="concept", description="how a document's picture and text become one"
+    )
+    concept: ConceptName = Field(
+        default="external_memory", description="how one vector is read from a text's tokens"
+    )
+    memory_slots: int = Field(default=64, ge=1, description="of the external memory")
     concept_dim: int = Field(default=256, ge=8)
     side_strength: float = Field(
         default=0.1, ge=0, description="how far the two sides may come apart"
@@ -68,6 +76,25 @@ class ModelConfig(BaseModel):
         image, text = ENCODER_PRESETS[name]
         given = {key: value for key, value in values.items() if key != "preset"}
         return {"image_encoder": image, "text_encoder": text, **given}
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Self:
+        if self.fusion == "text" and self.text_encoder is None:
+            raise ValueError("fusion 'text' needs a text_encoder")
+        has_heads = self.concept == "self_attention" or self.fusion == "cross_attention"
+        if has_heads and self.concept_dim % 4:
+            raise ValueError("attention has 4 heads: concept_dim has to be a multiple of 4")
+        return self
+
+    @property
+    def arms(self) -> dict[str, str]:
+        """Which of its parts are not the default ones."""
+        chosen = {"pooling": self.pooling, "fusion": self.fusion, "concept": self.concept}
+        return {
+            name: value
+            for name, value in chosen.items()
+            if value != type(self).model_fields[name].default
+        }
 
 
 class TwoTowerModel(nn.Module):
@@ -88,13 +115,14 @@ class TwoTowerModel(nn.Module):
         self.config = config
         self.preprocessing = preprocessing
         self.image_encoder = image_encoder
-        self.text_encoder = text_encoder
+        self.text_encoder = text_encoder if config.fusion != "image" else None
         width = image_encoder.width
-        if text_encoder is not None:
-            self.concept = ExternalAttention(
-                text_encoder.width, config.concept_dim, config.memory_slots
+        if self.text_encoder is not None:
+            words = self.text_encoder.width
+            self.concept = build_concept(
+                config.concept, words, config.concept_dim, config.memory_slots
             )
-            self.fusion = ConceptFusion(width, config.concept_dim)
+            self.fusion = build_fusion(config.fusion, width, config.concept_dim, words)
         self.heads = SideTransformation(width, config.embedding_dim, config.side_strength)
 
     @classmethod
@@ -105,10 +133,10 @@ class TwoTowerModel(nn.Module):
         if config.image_size is not None:
             preprocessing = preprocessing.model_copy(update={"size": config.image_size})
         text = None
-        if config.text_encoder is not None:
+        if config.text_encoder is not None and config.fusion != "image":
             loaded = load_text_encoder(config.text_encoder)
             text = TextEncoder(loaded.backbone, loaded.tokenizer, config.max_tokens)
-        return cls(config, preprocessing, ImageEncoder(image.backbone), text)
+        return cls(config, preprocessing, ImageEncoder(image.backbone, config.pooling), text)
 
     @classmethod
     def from_pretrained(cls, name: str | Path) -> TwoTowerModel:
@@ -162,6 +190,7 @@ class TwoTowerModel(nn.Module):
             "text_columns": self.config.text_columns,
             "max_tokens": self.config.max_tokens,
             "side_strength": self.config.side_strength,
+            **self.config.arms,  # only where chosen: models of before keep their id
         }
         content = f"{json.dumps(settings, sort_keys=True)} {state_hash(self)}"
         return hashlib.sha256(content.encode()).hexdigest()[:16]
@@ -176,13 +205,27 @@ class TwoTowerModel(nn.Module):
         """Embeds picture and token features of documents as (B, dim)."""
         return F.normalize(self.heads(self.fuse(image, text), "document"), dim=-1)
 
+    @property
+    def embeds_text_alone(self) -> bool:
+        """Whether a document without any picture has an embedding: not where text only says where to look."""
+        return self.text_encoder is not None and self.fusion.says_what_text_says
+
+    def embed_text(self, text: TextFeatures) -> torch.Tensor:
+        """Embeds documents that have a text and no picture, as (B, dim).
+
+        The picture that is missing is taken for the average one, which the heads' centring makes say nothing.
+        """
+        average = self.heads.get_buffer("document_mean").expand(len(text.mask), -1)
+        return self.embed_document(ImageFeatures(average, average.unsqueeze(1)), text)
+
     def fuse(self, image: ImageFeatures, text: TextFeatures | None) -> torch.Tensor:
         """The document's features (B, C): the picture, and what the text finds in it."""
         if text is None or self.text_encoder is None:
             return image.pooled.float()
+        image = image._replace(pooled=image.pooled.float())
         concept = self.concept(text.tokens, text.mask)
-        fused: torch.Tensor = self.fusion(image.pooled.float(), image.spatial, concept)
-        return torch.where(text.mask.any(dim=1, keepdim=True), fused, image.pooled.float())
+        fused: torch.Tensor = self.fusion(image, text, concept)
+        return torch.where(text.mask.any(dim=1, keepdim=True), fused, image.pooled)
 
     # From pixels and tokens: what end-to-end training calls.
 

@@ -19,7 +19,7 @@ from oclear.proxies.function import proxy_loss
 from oclear.proxies.graph import NeighbourGraph
 from oclear.proxies.graph.schedule import blocks_due, blocks_per_step
 from oclear.proxies.loss import MarginSoftmax
-from oclear.proxies.margins import MARGINS
+from oclear.proxies.margins import MARGINS, frequency_shares
 from oclear.proxies.shards import Shards
 from oclear.proxies.start import class_means, random_directions
 from oclear.proxies.state import Plain, ProxyState
@@ -61,12 +61,13 @@ class ProxyClassifier(nn.Module):
         group: The ranks that share the classes.
         seed: Of the first directions and of all draws; a draw depends on it and on the step alone.
         links: Classes that are not pushed apart, (L, 2) int64.
+        class_sizes: Samples of each class, (num_classes,), for margins by frequency.
         encoders_average: Multiplies the gradients of embeddings by the number of ranks: DDP, which averages the
             gradients of the encoders, then sums them, which is the gradient of the loss.
         device: Where the proxies are made; they can be moved later.
 
     Attributes:
-        weight: This rank's proxies, (len(classes), dim).
+        weight: This rank's proxies, (len(classes), sub_centres * dim).
         step: Steps done.
         graph: The neighbours of each class, once a step has needed them.
 
@@ -86,6 +87,7 @@ class ProxyClassifier(nn.Module):
         group: dist.ProcessGroup | None = None,
         seed: int = 0,
         links: torch.Tensor | None = None,
+        class_sizes: torch.Tensor | None = None,
         encoders_average: bool = False,
         device: torch.device | str | None = None,
     ) -> None:
@@ -95,7 +97,19 @@ class ProxyClassifier(nn.Module):
         self.seed, self.step = seed, 0
         self._embedding_factor = self.shards.ranks if encoders_average else 1
         dtype = _DTYPES[self.config.precision]
-        self.weight = nn.Parameter(torch.empty(len(self.classes), dim, dtype=dtype, device=device))
+        self.dim = dim
+        width = self.config.sub_centres * dim
+        self.weight = nn.Parameter(
+            torch.empty(len(self.classes), width, dtype=dtype, device=device)
+        )
+        shares = None
+        if self.config.margin_frequency:
+            if class_sizes is None:
+                raise ValueError("margins by frequency need class_sizes")
+            of_all = frequency_shares(class_sizes, self.config.margin_frequency)
+            shares = of_all[self.classes.start : self.classes.stop].to(device)
+        self._margin_shares: torch.Tensor | None
+        self.register_buffer("_margin_shares", shares, persistent=False)
         self._links = links
         self.graph: NeighbourGraph | None = None
         self._selection: Selection | None = None
@@ -112,6 +126,11 @@ class ProxyClassifier(nn.Module):
     def classes(self) -> range:
         """The classes whose proxies this rank has."""
         return self.shards.classes
+
+    @property
+    def centres(self) -> torch.Tensor:
+        """All vectors of this rank, (len(classes) * sub_centres, dim), without gradients."""
+        return self.weight.detach().view(-1, self.dim)
 
     def forward(
         self,
@@ -152,7 +171,15 @@ class ProxyClassifier(nn.Module):
             )
             active = self._select().choose(batch.labels, self.step)
             self._decide_refresh(len(batch.labels), active.total)
-            loss, losses = proxy_loss(directions, self.weight, batch, active, softmax, self.shards)
+            loss, losses = proxy_loss(
+                directions,
+                self.weight,
+                batch,
+                active,
+                softmax,
+                self.shards,
+                self._margin_shares_of(batch.labels),
+            )
         return ProxyOutput(loss, losses)
 
     def advance(self) -> None:
@@ -168,7 +195,9 @@ class ProxyClassifier(nn.Module):
 
     def start_at_random(self, seed: int) -> None:
         """Sets every proxy to a new random direction, the same on any number of ranks."""
-        random_directions(self.weight, self.classes, self.num_classes, seed)
+        count, classes = self.config.sub_centres, self.classes
+        of_centres = range(classes.start * count, classes.stop * count)
+        random_directions(self.centres, of_centres, self.num_classes * count, seed)
         self._forget_graph()
 
     def start_from_means(
@@ -239,6 +268,16 @@ class ProxyClassifier(nn.Module):
             graph.restore(int(plain["graph_cursor"] or 0), int(plain["graph_rounds"] or 0))
         else:
             graph.restart()
+
+    def _margin_shares_of(self, labels: torch.Tensor) -> torch.Tensor | None:
+        """How much of the margin each label of all ranks is asked for, (n, P); None where it is all. Collective."""
+        if self._margin_shares is None:
+            return None
+        local = labels - self.classes.start
+        own = (labels >= 0) & (local >= 0) & (local < len(self.classes))
+        shares = torch.zeros(labels.shape, device=labels.device)
+        shares[own] = self._margin_shares[local[own]]
+        return self.shards.total(shares)
 
     def _select(self) -> Selection:
         """The selection, made when it is first needed, where the proxies are by then."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from oclear.proxies.margins import MarginName
 
@@ -65,15 +65,31 @@ class ProxyConfig(BaseModel):
     (s = 64, m = 0.4 from 100,000 classes; s = 24, m = 0.2 up to 1,000; in between on a log scale).
     ``precision`` is that of the rows that are kept. In bf16 products are of bf16 too, the softmax stays in fp32, and
     rows learn by stochastic rounding: take one of the row-sparse optimisers.
+
+    With ``sub_centres`` an ID has several vectors, and a sample is compared with the nearest of each ID's: pictures of
+    other things that got into an ID gather around one of their own (Deng et al., "Sub-center ArcFace", 2020).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     margin: MarginName = "cosface"
     margin_size: float | None = Field(default=None, ge=0, le=1.5)
+    margin_frequency: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="rare IDs get more of the margin; LDAM: 0.25; 0: all alike",
+    )
     scale: float | None = Field(default=None, gt=0)
+    sub_centres: int = Field(default=1, ge=1, le=16, description="vectors of each ID")
     precision: Precision = "fp32"
     selection: SelectionConfig = SelectionConfig()
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Self:
+        if self.sub_centres > 1 and self.selection.kind == "knn":
+            raise ValueError("sub_centres go with selection.kind all or uniform, not with knn")
+        return self
 
     def resolve(self, num_classes: int) -> ProxyConfig:
         """The same with margin and scale set."""

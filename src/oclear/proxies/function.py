@@ -20,6 +20,7 @@ def proxy_loss(
     active: ActiveClasses,
     softmax: MarginSoftmax,
     shards: Shards,
+    margin_shares: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The loss of the batches of all ranks, scalar, and of this rank's samples, (b,), detached; fp32. Collective.
 
@@ -27,14 +28,15 @@ def proxy_loss(
 
     Args:
         directions: This rank's embeddings, unit length, (b, dim) fp32.
-        weight: This rank's proxies, (rows, dim).
+        weight: This rank's proxies, (rows, centres * dim).
         batch: The batches of all ranks.
         active: The choice of classes.
         softmax: How they are compared.
         shards: The ranks.
+        margin_shares: How much of the margin each label is asked for, (n, P); None for all of it.
     """
     found: tuple[torch.Tensor, torch.Tensor] = _ProxyLoss.apply(  # type: ignore[no-untyped-call]
-        directions, weight, batch, active, softmax, shards
+        directions, weight, batch, active, softmax, shards, margin_shares
     )
     return found
 
@@ -51,16 +53,27 @@ class _ProxyLoss(torch.autograd.Function):
         active: ActiveClasses,
         softmax: MarginSoftmax,
         shards: Shards,
+        margin_shares: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         rows = weight if active.rows is None else weight.index_select(0, active.rows)
+        dim = directions.shape[1]
+        centres = weight.shape[1] // dim
+        rows = rows.view(-1, dim)
         lengths = length(rows)
         rows = rows.float().div(lengths).to(rows.dtype)
         compared = softmax.compare(
             batch.wait(),
             rows,
-            Targets(active.places, active.left_out, batch.label_weights, batch.sample_weights),
+            Targets(
+                active.places,
+                active.left_out,
+                batch.label_weights,
+                batch.sample_weights,
+                margin_shares,
+            ),
             shards,
-            -(-active.total // shards.ranks),
+            -(-active.total // shards.ranks) * centres,
+            centres=centres,
             for_embeddings=ctx.needs_input_grad[0],
             for_rows=ctx.needs_input_grad[1],
         )
@@ -69,6 +82,7 @@ class _ProxyLoss(torch.autograd.Function):
             # Through the normalisation: what is along the row goes, the rest by its length.
             along = torch.linalg.vecdot(gradient, rows.float(), dim=1).unsqueeze(1)
             gradient = gradient.addcmul_(rows, along, value=-1).div_(lengths).to(weight.dtype)
+            gradient = gradient.view(-1, weight.shape[1])
             row_gradient = _of_rows(gradient, active.rows, weight.shape)
         ctx.own_samples, ctx.work = len(directions), compared.work
         ctx.gradients = compared.embedding_gradient, row_gradient
@@ -90,7 +104,7 @@ class _ProxyLoss(torch.autograd.Function):
             for_embeddings = for_embeddings[: ctx.own_samples] * factor
         if for_rows is not None and factor != 1:
             for_rows = for_rows * factor
-        return for_embeddings, for_rows, None, None, None, None
+        return for_embeddings, for_rows, None, None, None, None, None
 
 
 def _of_rows(gradient: torch.Tensor, rows: torch.Tensor | None, shape: torch.Size) -> torch.Tensor:

@@ -29,12 +29,14 @@ class Targets:
         left_out: (2, T) int64, samples and places that are not to be compared, ordered by sample.
         label_weights: (n, P) fp32; each row sums to 1, or to 0 where nothing counts.
         sample_weights: (n,) fp32; they sum to 1, or to 0.
+        margin_shares: How much of the margin each label is asked for, (n, P) fp32; None for all of it.
     """
 
     places: torch.Tensor
     left_out: torch.Tensor
     label_weights: torch.Tensor
     sample_weights: torch.Tensor
+    margin_shares: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ class MarginSoftmax:
         shards: Shards,
         columns: int,
         *,
+        centres: int = 1,
         for_embeddings: bool = True,
         for_rows: bool = True,
     ) -> Compared:
@@ -93,10 +96,11 @@ class MarginSoftmax:
 
         Args:
             embeddings: Of all ranks, as many of each, unit length, (n, dim) fp32.
-            rows: This rank's active proxies, unit length, (A, dim) fp32 or bf16; A may be 0.
+            rows: This rank's active proxies, unit length, (A * centres, dim) fp32 or bf16; A may be 0.
             targets: See there.
             shards: The ranks.
-            columns: A, but equal on all ranks, as the size of the blocks depends on it.
+            columns: A * centres, but equal on all ranks, as the size of the blocks depends on it.
+            centres: Rows of each class, one after the other; the nearest of them speaks for it.
             for_embeddings: Whether their gradient is wanted.
             for_rows: Whether their gradient is wanted.
         """
@@ -108,13 +112,21 @@ class MarginSoftmax:
         work: dist.Work | None = None
         for block, left_out in _blocks(targets, columns, rows.device):
             positives = _positives(targets.places[block])
-            probabilities, lse = _softmax(queries[block] @ rows.T, positives, left_out)
-            own = (scaled[block][positives.sample] * rows[positives.place]).sum(dim=1)
+            logits, nearest = _nearest_centres(queries[block] @ rows.T, centres)
+            own_rows = positives.place
+            if nearest is not None:
+                own_rows = nearest[positives.sample, positives.place]
+            probabilities, lse = _softmax(logits, positives, left_out)
+            del logits  # in bf16 the probabilities are fp32 beside them
+            own = (scaled[block][positives.sample] * rows[own_rows]).sum(dim=1)
             losses[block], push, pull = self._margins(
                 own / self.scale, lse, positives, targets, block, shards
             )
             probabilities *= push.unsqueeze(1)
             probabilities[positives.sample, positives.place] = -pull
+            if nearest is not None:
+                spread = probabilities.new_zeros(len(probabilities), len(rows))
+                probabilities = spread.scatter_(1, nearest, probabilities)
             gradient = probabilities.to(rows.dtype)
             if embedding_gradient is not None:
                 embedding_gradient[block] = gradient @ rows
@@ -151,7 +163,9 @@ class MarginSoftmax:
 
         with torch.enable_grad():
             cosines = sums[:, 1:].detach().requires_grad_()
-            with_margin = self.margin(cosines, self.margin_size)
+            shares = targets.margin_shares
+            size = self.margin_size if shares is None else self.margin_size * shares[block]
+            with_margin = self.margin(cosines, size)
             (slopes,) = torch.autograd.grad(with_margin.sum(), cosines)
         excess = negatives.unsqueeze(1) - self.scale * with_margin.detach()
         losses = (label_weights * F.softplus(excess)).sum(dim=1)
@@ -202,6 +216,17 @@ def _blocks(
             first, last = torch.searchsorted(left_out[0].contiguous(), ends).tolist()
             left_out = left_out[:, first:last]
         yield slice(start, start + size), left_out - left_out.new_tensor([[start], [0]])
+
+
+def _nearest_centres(
+    logits: torch.Tensor, centres: int
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Of (c, A * centres) the largest of each class, (c, A), and the columns they stand in; None where they are all."""
+    if centres == 1:
+        return logits, None
+    largest, which = logits.view(len(logits), -1, centres).max(dim=2)
+    first = torch.arange(0, logits.shape[1], centres, device=logits.device)
+    return largest, which + first
 
 
 def _softmax(

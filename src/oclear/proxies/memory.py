@@ -68,12 +68,14 @@ def proxy_memory(
         10240000000
     """
     rows = -(-num_classes // ranks)
+    centres, dim = config.sub_centres, dim * config.sub_centres
     libraries = 0 if on_gpu else _CPU_LIBRARIES
     is_half = config.precision == "bf16"
     entry = 2 if is_half else 4
     remembered = {"adamw": 2 * dim * entry, "momentum": dim * entry, "adagrad": 4}[optimizer]
     # A block of directions, and in bf16 what is written of it.
-    graph, search, start = 0, 0, min(num_classes, BLOCK) * dim * (6 if is_half else 4)
+    block = min(num_classes * centres, BLOCK) * dim // centres
+    graph, search, start = 0, 0, block * (6 if is_half else 4)
     if config.selection.kind == "knn":
         graph = rows * (4 * config.selection.neighbours + 1)
         exact = is_exact(num_classes, config.selection.exact_up_to, on_gpu)
@@ -89,9 +91,11 @@ def proxy_memory(
             comparisons = sample * (6 if is_half else 4) + scores_at_once(on_gpu) * entry
             start = max(start, sample * (12 if is_half else 8), comparisons + libraries)
     active = -(-config.selection.active_classes(num_classes) // ranks)
-    logits = min(batch, samples_at_once(batch, active, on_gpu)) * active
+    logits = min(batch, samples_at_once(batch, active * centres, on_gpu)) * active * centres
     # Active rows at unit length, their gradient, logits and softmax. In bf16 products are copies of their own.
     comparing = active * dim * 8 + logits * (10 if is_half else 8)
+    if centres > 1:  # the nearest of each class, and which one it is, on their way
+        comparing += logits // centres * (4 + 2 * 8)
     # The gradient, and of each active row what it is changed by; in bf16 a copy of it and the noise that rounds it.
     updating = active * dim * (20 if is_half else 8)
     step = max(comparing, updating, search) + libraries

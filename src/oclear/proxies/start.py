@@ -40,8 +40,11 @@ def class_means(
 ) -> None:
     """Sets rows to the mean of their members; those without members, or whose members cancel out, stay.
 
+    Of several centres the first is the mean, and the others lie around it, each towards where it was: alike, they would
+    stay alike.
+
     Args:
-        weight: (len(classes), dim), written to.
+        weight: (len(classes), centres * dim), written to.
         classes: Which of all classes they are; members of others are ignored.
         embeddings: Normalised, (n, dim).
         class_index: (n,) int64.
@@ -50,7 +53,13 @@ def class_means(
     own = ((class_index >= classes.start) & (class_index < classes.stop)).nonzero().squeeze(1)
     rows, member_of = torch.unique(class_index[own] - classes.start, return_inverse=True)
     members = embeddings[own].float() * weights[own].float().unsqueeze(1)
-    sums = torch.zeros(len(rows), weight.shape[1], device=weight.device)
+    dim = embeddings.shape[1]
+    sums = torch.zeros(len(rows), dim, device=weight.device)
     sums.index_add_(0, member_of, members)
     told = (sums.norm(dim=1) > 1e-6).nonzero().squeeze(1)
-    weight[rows[told]] = unit(sums[told]).to(weight.dtype)
+    means = unit(sums[told])
+    if weight.shape[1] > dim:
+        before = unit(weight[rows[told]].float().view(-1, dim)).view(len(told), -1, dim)
+        others = means.unsqueeze(1) + 0.5 * before[:, 1:]
+        means = torch.cat([means, unit(others.flatten(0, 1)).view(len(told), -1)], dim=1)
+    weight[rows[told]] = means.to(weight.dtype)

@@ -100,7 +100,7 @@ def refuse_too_large(model: TwoTowerModel, documents: int, folder: Path) -> None
 
 def _identity(model: TwoTowerModel, pictures: Pictures, texts: TextCache | None) -> str:
     """Hash of all that features depend on beside weights: which pictures, as they are now, and the texts fused in."""
-    digest = hashlib.sha256(repr(model.config.side_strength).encode())
+    digest = hashlib.sha256(f"{model.config.side_strength!r}{model.config.arms or ''}".encode())
     for i in range(len(pictures)):
         digest.update(f"{pictures.keys[i]}/{pictures.parts[i]}:{pictures.stamp(i)}\n".encode())
     if pictures.boxes is not None:

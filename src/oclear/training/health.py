@@ -104,7 +104,7 @@ class Health:
 
     def look(self, progress: Progress, model: TwoTowerModel, proxies: ProxyClassifier) -> None:
         """Measures all signs, logs them, and warns of bad ones."""
-        mine = proxy_signs(proxies.weight)
+        mine = proxy_signs(proxies.centres)
         if self.texts is not None and self.stage.trains in ("fusion", "encoder"):
             mine |= concept_signs(model.concept, self.texts)
         if proxies.graph is not None:

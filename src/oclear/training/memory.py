@@ -149,10 +149,11 @@ def _choices(config: TrainConfig, num_classes: int) -> Iterator[TrainConfig]:
         yield config
     if not config.automatic or any(s.proxies_optimizer == "adamw" for s in config.stages):
         return
+    fewer = "knn" if config.proxies.sub_centres == 1 else "uniform"
     if compares_with_all:
-        yield _with(config, {"all": "knn"}, config.proxies.precision)
+        yield _with(config, {"all": fewer}, config.proxies.precision)
     if config.proxies.precision == "fp32":
-        yield _with(config, {"all": "knn"}, "bf16")
+        yield _with(config, {"all": fewer}, "bf16")
     if any(selection.kind != "uniform" for selection in selections):
         yield _with(config, {"all": "uniform", "knn": "uniform"}, "bf16")
 

@@ -70,6 +70,11 @@ class SampleSet:
         counts = np.bincount(classes, minlength=self.num_classes)
         return Members(np.concatenate([[0], np.cumsum(counts)]), rows[order])
 
+    def class_sizes(self) -> NDArray[np.int64]:
+        """Samples of each class, (num_classes,)."""
+        labels = self.labels[self.labels >= 0]
+        return np.bincount(labels, minlength=self.num_classes)
+
     def select(self, keep: NDArray[np.bool_]) -> SampleSet:
         """The samples where ``keep`` is set; class indices stay as they are."""
         return SampleSet(

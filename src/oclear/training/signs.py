@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from oclear.model.concept import ExternalAttention
+from oclear.model.concept import Concept, ExternalAttention
 from oclear.training.cached_features import TextCache
 
 _MOST_PROXIES, _MOST_TEXTS = 2048, 512
@@ -47,29 +47,30 @@ def proxy_signs(weight: torch.Tensor) -> dict[str, float]:
 
 
 @torch.inference_mode()
-def concept_signs(concept: ExternalAttention, texts: TextCache) -> dict[str, float]:
-    """Whether the external memory tells texts apart, from an even sample of them.
+def concept_signs(concept: Concept, texts: TextCache) -> dict[str, float]:
+    """Whether concepts tell texts apart, from an even sample of them.
 
     Args:
-        concept: The memory.
+        concept: Reads them.
         texts: Token features of the items.
 
     Returns:
-        ``dead_memory_slots``: the share of slots that get less than a hundredth of their part of the attention;
-        ``concept_mean_cosine`` of two texts, 1 where all concepts are one. Nothing for fewer than two texts.
+        ``concept_mean_cosine`` of two texts, 1 where all concepts are one; with an external memory
+        ``dead_memory_slots``: the share of slots that get less than a hundredth of their part of the attention.
+        Nothing for fewer than two texts.
     """
     rows = np.flatnonzero(texts.lengths > 0)
     rows = rows[:: -(-len(rows) // _MOST_TEXTS) or 1]
     if len(rows) < 2:
         return {}
-    device = concept.keys.device
+    device = concept.project.weight.device
     tokens, mask = (part.to(device) for part in texts.rows(rows))
-    attention = concept.attention(tokens, mask).sum(dim=(0, 1))
-    shares = attention / attention.sum().clamp_min(1e-12)
-    return {
-        "dead_memory_slots": round(float((shares < 0.01 / len(shares)).float().mean()), 4),
-        "concept_mean_cosine": mean_cosine(concept(tokens, mask)),
-    }
+    signs = {"concept_mean_cosine": mean_cosine(concept(tokens, mask))}
+    if isinstance(concept, ExternalAttention):
+        attention = concept.attention(tokens, mask).sum(dim=(0, 1))
+        shares = attention / attention.sum().clamp_min(1e-12)
+        signs["dead_memory_slots"] = round(float((shares < 0.01 / len(shares)).float().mean()), 4)
+    return signs
 
 
 def mean_cosine(vectors: torch.Tensor) -> float:

@@ -11,10 +11,11 @@ import torch
 
 from oclear.errors import InputError
 from oclear.model import TwoTowerModel
+from oclear.model.text_encoder import TextFeatures
 from oclear.progress import Reporter
 from oclear.tables import Pictures, SkippedImages
 from oclear.training.augmentation import Augmentation
-from oclear.training.cached_features import Level, PictureCache
+from oclear.training.cached_features import Level, PictureCache, TextCache
 from oclear.training.cached_source import CachedSource
 from oclear.training.data import TrainingData
 from oclear.training.feature_cache import cache_pictures, cache_texts, refuse_too_large
@@ -90,13 +91,19 @@ class StageOpener:
             self.skipped = SkippedImages.read(self._skipped_file)
 
     def start_heads(self, level: Level | None) -> None:
-        """Heads that are new start from the training pictures.
+        """Heads that are new start from the training pictures, and the concept from the texts.
 
         Args:
             level: Of the first stage, whose features are computed then, not another level's.
         """
         caches = self._open_caches("spatial" if level == "spatial" else "pooled")
         self.model.heads.fit_start(*(_some_features(cache) for cache in caches))
+        if self.texts is not None and (self.texts.lengths > 0).any():
+            self.model.concept.fit_start(*_some_texts(self.texts))
+            if caches[1].spatial is not None:
+                rows = np.flatnonzero(caches[1].readable)
+                some = caches[1].image_rows(rows[:: -(-len(rows) // 256) or 1])
+                self.model.fusion.fit_start(some.spatial)
 
     def open(self, stage: StageConfig, number: int) -> StageData:
         """The data of a stage.
@@ -180,3 +187,9 @@ def _some_features(cache: PictureCache, most: int = 50_000) -> torch.Tensor:
     """Features of evenly chosen readable pictures: enough for means and directions, whatever the catalogue's size."""
     rows = np.flatnonzero(cache.readable)
     return cache.rows(rows[:: -(-len(rows) // most) or 1])
+
+
+def _some_texts(texts: TextCache, most: int = 512) -> TextFeatures:
+    """Token features of evenly chosen texts."""
+    rows = np.flatnonzero(texts.lengths > 0)
+    return texts.rows(rows[:: -(-len(rows) // most)])

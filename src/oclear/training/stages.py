@@ -58,9 +58,15 @@ class StageConfig(BaseModel):
             proxies: Its selection is taken where the stage has none of its own.
 
         Raises:
-            ConfigError: AdamW, which writes every row, where only some rows have a gradient or rows are bf16.
+            ConfigError: Several centres with knn; AdamW, which writes every row, where only some rows have a gradient
+                or rows are bf16.
         """
         selection = self.selection or proxies.selection
+        if selection.kind == "knn" and proxies.sub_centres > 1:
+            raise ConfigError(
+                f"stage '{self.name}': proxies.sub_centres go with all or random classes, not with knn",
+                "Give selection.kind all or uniform, or sub_centres 1.",
+            )
         is_dense = selection.kind == "all" and proxies.precision == "fp32"
         optimizer = self.proxies_optimizer
         if optimizer == "auto":

@@ -96,6 +96,7 @@ class Trainer:
             group=dist.group.WORLD if is_shared else None,
             seed=config.seed,
             links=torch.from_numpy(data.links if is_selective else data.links[:0]),
+            class_sizes=torch.from_numpy(data.samples.class_sizes()),
             encoders_average=is_shared,
         ).to(model.device)
         self.checkpoints = Checkpoints(folder / "checkpoints", self.ranks)

@@ -45,7 +45,9 @@ def open_eye(name: str | None, config: ModelConfig) -> Eye:
     """Opens ``--model``: a model folder, the hub id of one, or the name of an encoder; else the configured encoder."""
     if name is None or name in PACKAGED_IMAGE_ENCODERS:
         torch.manual_seed(0)
-        settings = config if name is None else config.model_copy(update={"image_encoder": name})
+        # Evidence comes from texts too, also where the model that is trained reads none.
+        given = {"fusion": "concept"} if config.fusion == "image" else {}
+        settings = config.model_copy(update=given | ({"image_encoder": name} if name else {}))
         return Eye(place(TwoTowerModel.from_encoders(settings)).eval(), is_trained=False)
     if not Path(name).exists() and name.count("/") != 1:
         raise InputError(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from oclear.commands.shared.device import place
 from oclear.errors import BadImageError, FormatError, InputError
@@ -44,14 +45,21 @@ def encode_files(model: TwoTowerModel, files: Sequence[Path]) -> NDArray[np.floa
     Raises:
         InputError: One of them cannot be read.
     """
-    images = []
-    for path in files:
-        try:
-            images.append(decode_image(path, target_size=model.preprocessing.size))
-        except BadImageError as error:
-            raise InputError(
-                f"{path}: cannot be used as a photo: {error.reason}",
-                "Give JPEG, PNG, WebP or another common picture file.",
-            ) from error
+    images = [decode_photo(path, model.preprocessing.size) for path in files]
     vectors: NDArray[np.float32] = model.encode_query(images).numpy()
     return vectors
+
+
+def decode_photo(path: Path, size: int) -> Image.Image:
+    """One photo file as an RGB picture, for a model that looks at ``size`` pixels.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    try:
+        return decode_image(path, target_size=size)
+    except BadImageError as error:
+        raise InputError(
+            f"{path}: cannot be used as a photo: {error.reason}",
+            "Give JPEG, PNG, WebP or another common picture file.",
+        ) from error

@@ -1,0 +1,208 @@
+"""``oclear explain``: why was this item found for this photo?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from oclear.commands.shared.match_picture import draw_match
+from oclear.commands.shared.photos import decode_photo, open_index
+from oclear.commands.shared.result import CommandResult
+from oclear.commands.shared.runs import refuse_overwriting
+from oclear.errors import BadImageError, InputError, nearest_name
+from oclear.model import TwoTowerModel
+from oclear.model.explain import Explanation, Map, explain_match, fitted
+from oclear.progress import Reporter
+from oclear.store import DocumentStore
+from oclear.tables import Items, read_items
+
+_RANKED = 1000
+_WORDS_SHOWN = 5
+
+
+def explain(
+    index: Path,
+    photo: Path,
+    item: str,
+    items: Path | None,
+    out: Path | None,
+    reporter: Reporter,
+    *,
+    model: str | None = None,
+    overwrite: bool = False,
+) -> CommandResult:
+    """Tells what a match rests on: places of both pictures, words of the text, memory slots.
+
+    Of an item with several pictures the one that is nearest to the photo is told of.
+
+    Args:
+        index: The index folder.
+        photo: A picture file.
+        item: The id of an item in the index, found or not.
+        items: The catalogue, for picture and text of the item; where None, the table that the index was made from.
+        out: A picture file to write, PNG or JPEG by its name; None for none.
+        reporter: Says what happens.
+        model: The model that made the index, where its own copy is not to be used.
+        overwrite: Replace ``out``.
+
+    Raises:
+        InputError: The photo or all pictures of the item cannot be read, the item is not there, or ``out`` cannot be.
+        ModelMismatchError: The index was made by another model.
+    """
+    _refuse_bad_output(out, photo, overwrite=overwrite)
+    opened, loaded = open_index(index, model)
+    if item not in opened.get([item]):
+        known = opened.items()["item_id"].to_pylist()
+        raise InputError(f"{index}: has no item '{item}'", nearest_name(item, known))
+    seen = decode_photo(photo, loaded.preprocessing.size)
+    query = loaded.encode_query([seen]).numpy()
+    picture, part, text = _document(_item(items or _catalogue(index), item), loaded, query)
+    told = explain_match(loaded, seen, picture, text)
+    rank = _rank(opened, query, item)
+    data = {
+        "photo": str(photo),
+        "item_id": item,
+        "part": part,
+        "rank": rank,
+        **_as_json(told),
+        "out": None if out is None else str(out),
+    }
+    if out is not None:
+        title = f"{item}: cosine {told.score:.3f}" + (f", place {rank}" if rank else "")
+        drawn = draw_match(fitted(loaded, seen), fitted(loaded, picture), told, title)
+        _write(drawn, out)
+    return CommandResult(data, _view(item, told, rank, out))
+
+
+def _refuse_bad_output(out: Path | None, photo: Path, *, overwrite: bool) -> None:
+    """Refuses a file that cannot or must not be written, before any work starts."""
+    if out is None:
+        return
+    if out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise InputError(
+            f"{out}: not the name of a picture", "Give one that ends with .png or .jpg."
+        )
+    refuse_overwriting(out, photo)
+    if out.is_dir():
+        raise InputError(f"{out}: is a folder", "Give a file for the picture.")
+    if out.exists() and not overwrite:
+        raise InputError(
+            f"{out}: is there already", "Give --overwrite to replace it, or another --out."
+        )
+
+
+def _catalogue(index: Path) -> Path:
+    """The items table that the index was made from, as it says itself."""
+    try:
+        items = Path(json.loads((index / "run.json").read_text())["inputs"]["items"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{index}: does not say which items it was made from", "Give them with --items."
+        ) from error
+    if not items.exists():
+        raise InputError(
+            f"{items}: the items that the index was made from are not there any more",
+            "Give them with --items.",
+        )
+    return items
+
+
+def _item(catalogue: Path, item: str) -> Items:
+    items = read_items(catalogue)
+    row = np.flatnonzero(items.ids == item)
+    if not len(row):
+        raise InputError(
+            f"{items.path}: has no item '{item}'", "Give the table that has it with --items."
+        )
+    return items.select(row)
+
+
+def _document(item: Items, model: TwoTowerModel, query: np.ndarray) -> tuple[Image.Image, int, str]:
+    """The picture of the item that is nearest to the photo, its number, and the item's text."""
+    text = item.texts(model.text_columns_of(item.table.column_names))[0]
+    pictures = item.pictures()
+    readable, reason = {}, ""
+    for i in range(len(pictures)):
+        try:
+            readable[i] = pictures.load(i, target_size=model.preprocessing.size)
+        except BadImageError as error:
+            reason = error.reason
+    if not readable:
+        raise InputError(f"{item.path}: no picture of '{item.ids[0]}' can be read: {reason}")
+    vectors = model.encode_document(list(readable.values()), [text] * len(readable)).numpy()
+    nearest = list(readable)[int((vectors @ query[0]).argmax())]
+    return readable[nearest], int(pictures.parts[nearest]), text
+
+
+def _rank(index: DocumentStore, query: np.ndarray, item: str) -> int | None:
+    """The item's place among what is found, from 1; None past the first thousand."""
+    found = [hit.item_id for hit in index.search(query, _RANKED)[0]]
+    return found.index(item) + 1 if item in found else None
+
+
+def _write(picture: Image.Image, out: Path) -> None:
+    """Whole or not at all."""
+    partial = out.with_name(f".{out.stem}.part{out.suffix}")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(partial)
+        partial.replace(out)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise InputError(f"{out}: cannot be written ({error.strerror or error})") from error
+
+
+def _as_json(told: Explanation) -> dict[str, Any]:
+    def rounded(values: Map | None) -> list[list[float]] | None:
+        return None if values is None else [[round(float(v), 6) for v in row] for row in values]
+
+    return {
+        "score": round(told.score, 6),
+        "text_effect": round(told.text_effect, 6),
+        "words": [{"word": w.text, "effect": round(w.effect, 6)} for w in told.words],
+        "slots": [
+            {"slot": s.number, "share": round(s.share, 6), "words": list(s.words)}
+            for s in told.slots
+        ],
+        "photo_map": rounded(told.photo_map),
+        "document_map": rounded(told.document_map),
+        "attention": rounded(told.attention),
+    }
+
+
+def _view(item: str, told: Explanation, rank: int | None, out: Path | None) -> RenderableType:
+    place = f"place {rank}" if rank else f"not among the first {_RANKED:,}"
+    head = Text.assemble((f"{item}: ", "bold"), f"cosine {told.score:.4f}, {place}")
+    parts: list[RenderableType] = [
+        head,
+        f"the text adds {told.text_effect:+.4f} to what its picture alone has",
+    ]
+    if told.words:
+        words = Table(title="what the score loses without a word", title_justify="left")
+        words.add_column("word")
+        words.add_column("effect", justify="right")
+        shown = told.words
+        if len(shown) > 2 * _WORDS_SHOWN:
+            shown = (*shown[:_WORDS_SHOWN], *shown[-_WORDS_SHOWN:])
+        for word in shown:
+            words.add_row(Text(word.text), f"{word.effect:+.4f}")
+        parts.append(words)
+    if told.slots:
+        slots = Table(title="memory slots that the text addresses", title_justify="left")
+        for name in ("slot", "share"):
+            slots.add_column(name, justify="right")
+        slots.add_column("by the words")
+        for slot in told.slots:
+            slots.add_row(str(slot.number), f"{slot.share:.1%}", Text(", ".join(slot.words)))
+        parts.append(slots)
+    parts.append(
+        f"regions and words drawn in {out}" if out else "Give --out FILE.png for a picture."
+    )
+    return Group(*parts)

@@ -1,5 +1,7 @@
 """Another objective in the place of classification among proxies, in the same loop."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -44,11 +46,13 @@ def test_it_learns_and_the_proxies_lie_idle(make_trainer, world, weights):
 
     result = trainer.run()
 
-    assert result.final_loss < 2.0
-    assert result.best_score > 0.5
+    lines = [json.loads(line) for line in trainer.metrics.path.read_text().splitlines()]
+    losses = [line["loss"] for line in lines if "loss" in line]
+    assert result.final_loss == losses[-1] < 0.8 * losses[0]
     assert not torch.equal(before["centres"], objective.centres)
     assert torch.equal(proxies, trainer.proxies.weight)
-    assert set(objective.seen) == {(12, 4)}
+    # An ID that has no photo gives none to a batch.
+    assert max(objective.seen) == (12, 4)
 
 
 def test_a_killed_run_goes_on_with_what_the_objective_had_learned(make_trainer, world, weights):

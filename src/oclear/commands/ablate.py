@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,23 +9,18 @@ from typing import Any
 
 from oclear.commands.categorize import Labels
 from oclear.commands.shared.result import CommandResult
-from oclear.commands.shared.runs import (
-    is_begun,
-    refuse_other_run,
-    refuse_overwriting,
-    run_folder,
-    state_of,
-)
+from oclear.commands.shared.runs import refuse_overwriting
 from oclear.commands.trials.arms import PARTS, WHOLE, Arm, Chosen, arms_of, first_experiments
 from oclear.commands.trials.bench import Bench, our_facts
 from oclear.commands.trials.config import TrialsConfig, quick
 from oclear.commands.trials.data import TrialData
+from oclear.commands.trials.folder import trial_folder
 from oclear.commands.trials.results import Presentation, write_results
-from oclear.config import write_run_record
+from oclear.errors import InputError
 from oclear.evaluation.comparison.pair_sampler import pairs as pair_sampling
 from oclear.evaluation.trials import Trial, TrialStore
 from oclear.progress import Reporter
-from oclear.tables import atomic_folder, read_items, refuse_non_empty
+from oclear.tables import read_items
 from oclear.training.sampler import BalancedSampler
 
 FIRST_EXPERIMENTS = "first-experiments"
@@ -93,20 +87,13 @@ def ablate(
         InputError: The data cannot be used.
     """
     refuse_overwriting(out, data)
-    inputs = {"data": data, "labels": labels, "tables": state_of(data)}
-    if resume and is_begun(out, "ablate"):
-        refuse_other_run(out, config, inputs)
-    elif overwrite and out.is_dir():
-        with atomic_folder(out, overwrite=True):
-            pass
-    else:
-        refuse_non_empty(out)
+    tables = TrialData(data, config, out, reporter)  # read before anything is written
     for part, reason in chosen.left_out.items():
         reporter.say(f"left out: {part}: {reason}")
-    with run_folder(out, lambda: (out / "trials").is_dir()) as folder:
-        write_run_record(folder, "ablate", config, inputs)
-        tables, store = TrialData(data, config, folder, reporter), TrialStore(folder)
-        bench, trials = Bench(tables), []
+    with trial_folder(
+        out, "ablate", config, data, labels, overwrite=overwrite, resume=resume
+    ) as folder:
+        store, bench, trials = TrialStore(folder), Bench(tables), list[Trial]()
         for arm in chosen.arms:
             for seed in range(config.seeds):
                 trial = store.find(arm.name, labels, seed)
@@ -114,9 +101,14 @@ def ablate(
                     reporter.say(f"== {arm.name}, seed {seed}")
                     trial = _trial(arm, bench, labels, seed)
                     store.keep(trial)
+                elif trial.facts["differing"] != arm.differing:
+                    raise InputError(
+                        f"{out}: the arm '{arm.name}' was another one when it was tried",
+                        "Give it another name, or start again with --overwrite.",
+                    )
                 trials.append(trial)
-        shutil.rmtree(folder / "cache", ignore_errors=True)
-        return write_results(folder, trials, tables, _presentation(chosen, tables, trials, command))
+        shown = _presentation(chosen, tables, trials, command)
+        return write_results(folder, trials, tables, shown)
 
 
 def _trial(arm: Arm, bench: Bench, condition: Labels, seed: int) -> Trial:
@@ -139,7 +131,7 @@ def _trial(arm: Arm, bench: Bench, condition: Labels, seed: int) -> Trial:
     facts = our_facts(labels, training) | {
         "steps": trained.steps,
         "validation_identical@1": round(trained.score, 6),
-        "overrides": list(arm.overrides),
+        "differing": arm.differing,
     }
     measures = bench.measure(trained).per_query
     return Trial(arm.name, condition, seed, data.photos.ids, measures, seconds, facts)
@@ -151,7 +143,7 @@ def _presentation(
     whole = next(trial for trial in trials if trial.arm == WHOLE)
     photos, documents = len(data.queries), len(data.documents)
     classes = whole.facts["classes"]
-    differing = [f"{arm.name}: {_differing(arm)}." for arm in chosen.arms if arm.name != WHOLE]
+    differing = [f"{arm.name}: {_told(arm)}." for arm in chosen.arms if arm.name != WHOLE]
     scale = [
         f"All pairs of photos and documents: {photos:,} x {documents:,} = {photos * documents:,}.",
         f"Photos and proxies: {photos:,} + {classes:,} = {photos + classes:,}.",
@@ -169,7 +161,6 @@ def _presentation(
         title="Parts taken out",
         titles={arm.name: arm.name for arm in chosen.arms},
         reference=WHOLE,
-        conditions={"log": "log", "truth": "true labels"},
         notes=notes,
         facts=[
             ("seeds", f"{data.config.seeds}"),
@@ -179,12 +170,6 @@ def _presentation(
     )
 
 
-def _differing(arm: Arm) -> str:
-    told = list(arm.overrides)
-    if arm.labels == "clicked":
-        told.append("each clicked item is a class, each click a sample of it")
-    if arm.draw is not None:
-        told.append("photos are drawn evenly, not IDs")
-    if arm.rounds > 1:
-        told.append("categorized again by the model's own eyes, and trained again from the start")
-    return ", ".join(text if len(text) < 120 else f"{text[:117]}..." for text in told)
+def _told(arm: Arm) -> str:
+    """What differs, long values cut short."""
+    return ", ".join(text if len(text) < 120 else f"{text[:117]}..." for text in arm.differing)

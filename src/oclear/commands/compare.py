@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
@@ -13,18 +13,18 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from oclear.commands.shared.result import CommandResult
-from oclear.commands.shared.runs import (
-    is_begun,
-    refuse_other_run,
-    refuse_overwriting,
-    run_folder,
-    state_of,
+from oclear.commands.shared.runs import refuse_overwriting
+from oclear.commands.trials.bench import (
+    Bench,
+    FrozenFeatures,
+    Trained,
+    our_facts,
+    without_text,
 )
-from oclear.commands.trials.bench import Bench, Trained, our_facts, without_text
 from oclear.commands.trials.config import TrialsConfig, quick
 from oclear.commands.trials.data import Condition, TrialData
+from oclear.commands.trials.folder import trial_folder
 from oclear.commands.trials.results import Presentation, write_results
-from oclear.config import write_run_record
 from oclear.evaluation import Measures
 from oclear.evaluation.comparison.frozen import nearest_document, nearest_photo
 from oclear.evaluation.comparison.pair_sampler import pairs as pair_sampling
@@ -32,7 +32,6 @@ from oclear.evaluation.comparison.peers import PEERS, Peer, require_libraries
 from oclear.evaluation.trials import Trial, TrialStore
 from oclear.model import ModelConfig
 from oclear.progress import Reporter
-from oclear.tables import atomic_folder, refuse_non_empty
 from oclear.training import TrainConfig
 
 CompareLabels = Literal["log", "truth", "both"]
@@ -45,7 +44,6 @@ FROZEN = {
     "frozen_photo": "frozen, nearest training photo",
 }
 TITLES = {**FROZEN, **{peer.name: peer.title for peer in PEERS}, OURS: "OCLEAR (ours)"}
-CONDITIONS: dict[str, str] = {"log": "log", "truth": "true labels"}
 _OUR_SETTINGS: tuple[Mapping[str, float], ...] = ({}, {"margin_size": 0.1})
 # Of the trainings that choose, none of which is measured: no seed that is reported.
 _CHOOSING_SEED = 1000
@@ -101,23 +99,15 @@ def compare(
     """
     require_libraries()
     refuse_overwriting(out, data)
-    if resume and is_begun(out, "compare"):
-        refuse_other_run(out, config, {"data": data, "labels": labels, "tables": state_of(data)})
-    elif overwrite and out.is_dir():
-        with atomic_folder(out, overwrite=True):
-            pass
-    else:
-        refuse_non_empty(out)
+    tables = TrialData(data, config, out, reporter)  # read before anything is written
     conditions: list[Condition] = ["log", "truth"] if labels == "both" else [labels]
-    with run_folder(out, lambda: (out / "trials").is_dir()) as folder:
-        inputs = {"data": data, "labels": labels, "tables": state_of(data)}
-        write_run_record(folder, "compare", config, inputs)
-        comparison = Comparison(TrialData(data, config, folder, reporter), config)
+    with trial_folder(
+        out, "compare", config, data, labels, overwrite=overwrite, resume=resume
+    ) as folder:
+        comparison = Comparison(tables, config)
         trials = comparison.run(conditions)
-        shutil.rmtree(folder / "cache", ignore_errors=True)
-        return write_results(
-            folder, trials, comparison.data, _presentation(comparison, trials, command)
-        )
+        shown = _presentation(comparison, trials, command)
+        return write_results(folder, trials, tables, shown)
 
 
 class Comparison:
@@ -173,8 +163,12 @@ class Comparison:
 
     # Each method
 
+    @cached_property
+    def _features(self) -> FrozenFeatures:
+        return self.bench.frozen()
+
     def _frozen(self, name: str, condition: Condition, seed: int) -> Trial:
-        features = self.bench.frozen()
+        features = self._features
         began = time.monotonic()
         photos = features.photos[features.readable]
         if name == "frozen_document":
@@ -316,7 +310,6 @@ def _presentation(comparison: Comparison, trials: list[Trial], command: str) -> 
         title="Methods compared",
         titles=TITLES,
         reference=OURS,
-        conditions=CONDITIONS,
         notes=[
             ("On equal terms", [*equal, *filter(None, [own])]),
             ("How each takes clicks", clicks),

@@ -108,7 +108,7 @@ def test_parts_are_taken_out(
     names = ["clicks as labels", "photos as they come", "with a second round", "narrow"]
     assert list(arms) == ["whole", *names]
     assert {arm["facts"]["steps"] for arm in arms.values()} == {arms["whole"]["facts"]["steps"]}
-    assert arms["narrow"]["facts"]["overrides"] == ["model.embedding_dim=8"]
+    assert arms["narrow"]["facts"]["differing"] == ["model.embedding_dim=8"]
     assert found["notes"]["Left out"] == ["stages: there is a single stage to train."]
     assert any(
         "x" in line and "All pairs" in line

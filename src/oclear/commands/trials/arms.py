@@ -37,6 +37,18 @@ class Arm:
     draw: Draw | None = None
     rounds: int = 1
 
+    @property
+    def differing(self) -> list[str]:
+        """What differs from the whole, in words."""
+        told = list(self.overrides)
+        if self.labels == "clicked":
+            told.append("each clicked item is a class, each click a sample of it")
+        if self.draw is not None:
+            told.append("photos are drawn evenly, not IDs")
+        if self.rounds > 1:
+            told.append("categorized again by the model's own eyes, and trained again")
+        return told
+
     def config(self, whole: TrialsConfig) -> TrialsConfig:
         """The configuration of this arm.
 

@@ -31,7 +31,6 @@ class Presentation:
         title: Of the page.
         titles: Of the arms.
         reference: The arm that others are compared with.
-        conditions: Titles of the conditions.
         notes: What there is to say below the figures.
         facts: Of the run.
         typed: The command as the user typed it.
@@ -40,7 +39,6 @@ class Presentation:
     title: str
     titles: Mapping[str, str]
     reference: str
-    conditions: Mapping[str, str]
     notes: Notes
     facts: list[tuple[str, str]]
     typed: str
@@ -51,9 +49,13 @@ def write_results(
 ) -> CommandResult:
     """Writes ``results.json``, ``table.md``, ``plot.png`` and ``report.html``."""
     rows = summarize(trials, shown.reference)
-    heading, lines = table_cells(rows, shown.titles, shown.conditions, shown.reference)
+    conditions = {"log": "log", "truth": "true labels"}
+    if not data.has_own_log:
+        conditions["log"] = f"{100 * data.config.simulation.wrong:.0f} % wrong clicks"
+    heading, lines = table_cells(rows, shown.titles, conditions, shown.reference)
     name = data.data.resolve().name
-    size = f"{len(data.photos):,} test photos, {len(data.items):,} items, {rows[0].seeds} seeds"
+    seeds = "1 seed" if rows[0].seeds == 1 else f"{rows[0].seeds} seeds"
+    size = f"{len(data.photos):,} test photos, {len(data.items):,} items, {seeds}"
     simulated = None
     if "log" in {row.condition for row in rows} and data.is_simulated:
         wrong = data.config.simulation.wrong
@@ -65,7 +67,7 @@ def write_results(
         folder / "plot.png",
         rows,
         shown.titles,
-        shown.conditions,
+        conditions,
         shown.reference,
         measure=PRIMARY,
         heading=f"{shown.title}: {name}",

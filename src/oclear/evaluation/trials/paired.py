@@ -46,14 +46,16 @@ def paired_bootstrap(
     if differences.size == 0 or not np.isfinite(differences).all():
         raise ValueError("a paired test needs finite differences, and at least one")
     seeds, photos = differences.shape
+    # Photos that differ alike are drawn as one kind: the same distribution, and kinds are few.
+    kinds, counts = np.unique(differences, axis=1, return_counts=True)
     rng = np.random.default_rng(seed)
     means: list[NDArray[np.float64]] = []
-    rows = max(1, _MAX_CELLS // photos)
+    rows = max(1, _MAX_CELLS // len(counts))
     for start in range(0, resamples, rows):
-        count = min(rows, resamples - start)
-        of_photos = rng.multinomial(photos, np.full(photos, 1 / photos), size=count) / photos
-        of_seeds = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=count) / seeds
-        means.append(((of_photos @ differences.T) * of_seeds).sum(axis=1))
+        size = min(rows, resamples - start)
+        of_photos = rng.multinomial(photos, counts / photos, size=size) / photos
+        of_seeds = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=size) / seeds
+        means.append(((of_photos @ kinds.T) * of_seeds).sum(axis=1))
     drawn = np.concatenate(means)
     low, high = np.quantile(drawn, [0.025, 0.975])
     # Rounding must not make a difference of nothing one of something.

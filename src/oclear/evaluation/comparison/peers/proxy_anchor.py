@@ -46,5 +46,5 @@ PROXY_ANCHOR = Peer(
     "a photo is of the class of each item it clicked, a document of its own",
     "shuffled",
     _make,
-    ({"alpha": 32.0}, {"alpha": 16.0}),
+    ({"alpha": 32.0}, {"alpha": 4.0}),
 )

@@ -61,6 +61,14 @@ class Labels(StrEnum):
     truth = "truth"
 
 
+class CompareLabels(StrEnum):
+    """Where the labels of compared methods come from."""
+
+    log = "log"
+    truth = "truth"
+    both = "both"
+
+
 class Preset(StrEnum):
     """How much time a demo takes."""
 
@@ -461,6 +469,113 @@ def calibrate(
     def call(reporter: Reporter) -> CommandResult:
         settings = build_config(command.CalibrateConfig, config, overrides or [])
         return command.calibrate(index, queries, split, absent, settings, reporter, model=model)
+
+    _run(call, json_)
+
+
+@app.command()
+def compare(
+    data: Annotated[Path, typer.Option(help="Folder with items, queries and their truth.")],
+    out: Out,
+    overrides: Overrides = None,
+    labels: Annotated[
+        CompareLabels, typer.Option(help="Learn from the log, the truth, or each in turn.")
+    ] = CompareLabels.both,
+    wrong: Annotated[
+        float | None,
+        typer.Option(help="Share of wrong clicks, 0.4 if not given; short for simulation.wrong=."),
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(help="Logs and trainings, 3 if not given; short for seeds=.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Heads on cached features only.")] = False,
+    config: ConfigFile = None,
+    json_: Json = False,
+    overwrite: Overwrite = False,
+    resume: Resume = False,
+) -> None:
+    """Ours beside the methods that people would use instead, on equal terms."""
+    from oclear.commands import compare as command
+    from oclear.config import build_config
+
+    def call(reporter: Reporter) -> CommandResult:
+        given = {"simulation.wrong": wrong, "seeds": seeds}
+        short = [f"{key}={value}" for key, value in given.items() if value is not None]
+        settings = build_config(
+            command.CompareConfig, config, [*short, *(overrides or [])], command.PRESETS[quick]
+        )
+        return command.compare(
+            data,
+            labels.value,
+            out,
+            settings,
+            reporter,
+            command=shlex.join(["oclear", *sys.argv[1:]]),
+            overwrite=overwrite,
+            resume=resume,
+        )
+
+    _run(call, json_)
+
+
+@app.command()
+def ablate(
+    data: Annotated[Path, typer.Option(help="Folder with items, queries and their truth.")],
+    out: Out,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[first-experiments] [KEY.SUB=VALUE]...",
+            help="The three experiments to begin with, instead of parts; configuration values.",
+        ),
+    ] = None,
+    parts: Annotated[
+        str | None, typer.Option(help="Parts to take out, with commas; all if not given.")
+    ] = None,
+    arm: Annotated[
+        list[str] | None,
+        typer.Option(help="One more arm, 'name: key.sub=value key.sub=value'; may be repeated."),
+    ] = None,
+    labels: Annotated[Labels, typer.Option(help="Learn from the log or the truth.")] = Labels.log,
+    wrong: Annotated[
+        float | None,
+        typer.Option(help="Share of wrong clicks, 0.4 if not given; short for simulation.wrong=."),
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(help="Logs and trainings, 3 if not given; short for seeds=.")
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Heads and fusion on cached features only.")
+    ] = False,
+    config: ConfigFile = None,
+    json_: Json = False,
+    overwrite: Overwrite = False,
+    resume: Resume = False,
+) -> None:
+    """What does each part of the method bring? Each taken out in turn."""
+    from oclear.commands import ablate as command
+    from oclear.config import build_config
+
+    def call(reporter: Reporter) -> CommandResult:
+        words = [word for word in overrides or [] if word != command.FIRST_EXPERIMENTS]
+        given = {"simulation.wrong": wrong, "seeds": seeds}
+        short = [f"{key}={value}" for key, value in given.items() if value is not None]
+        settings = build_config(
+            command.AblateConfig, config, [*short, *words], command.PRESETS[quick]
+        )
+        is_first = len(words) < len(overrides or [])
+        chosen = command.chosen_arms(settings, data, parts, arm or [], first=is_first)
+        return command.ablate(
+            data,
+            labels.value,
+            chosen,
+            out,
+            settings,
+            reporter,
+            command=shlex.join(["oclear", *sys.argv[1:]]),
+            overwrite=overwrite,
+            resume=resume,
+        )
 
     _run(call, json_)
 

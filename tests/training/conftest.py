@@ -215,7 +215,7 @@ def world() -> World:
 def make_trainer(
     world: World, make_model: Callable[..., TwoTowerModel], tmp_path: Path
 ) -> Callable[..., Trainer]:
-    """``make_trainer(stages, folder=..., ...)``; other arguments are of ``TrainConfig`` or ``make_model``."""
+    """``make_trainer(stages, folder=..., ...)``; other arguments are of ``TrainConfig`` or ``Trainer``."""
 
     def maker(
         stages: list[dict[str, Any]],
@@ -225,8 +225,9 @@ def make_trainer(
         validation: ValidationSet | bool | None = True,
         model: TwoTowerModel | None = None,
         new_heads: bool = True,
-        **config: Any,
+        **others: Any,
     ) -> Trainer:
+        config = {name: others.pop(name) for name in TrainConfig.model_fields if name in others}
         place = tmp_path / folder
         place.mkdir(exist_ok=True)
         few = {"name": "s", "epochs": 2, "batch_size": 16, "dropout": 0.1}
@@ -242,6 +243,7 @@ def make_trainer(
             Reporter(quiet=True),
             new_heads=new_heads,
             cache=place / "features",
+            **others,
         )
 
     return maker

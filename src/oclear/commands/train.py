@@ -17,7 +17,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from safetensors.torch import save_file
 
-from oclear.commands.shared.device import place
+from oclear.commands.shared.device import denormals_flushed, place
 from oclear.commands.shared.result import CommandResult
 from oclear.commands.shared.runs import (
     is_begun,
@@ -172,7 +172,7 @@ def _train(
             cache=cache or folder / "features",
             ranks=ranks,
         )
-        with _denormals_flushed():
+        with denormals_flushed():
             result = trainer.run()
         _save(folder, trainer, sample_set.category_ids, ranks)
         if cache is None and ranks.is_main:
@@ -260,16 +260,6 @@ def _has_learned(out: Path) -> bool:
     """Whether a run has come as far as its first step, so that its folder is worth keeping."""
     metrics = out / "metrics.jsonl"
     return metrics.is_file() and metrics.stat().st_size > 0
-
-
-@contextmanager
-def _denormals_flushed() -> Iterator[None]:
-    """Denormal numbers slow long CPU trainings down several times; elsewhere arithmetic stays as it is."""
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(False)
 
 
 def _validation(

@@ -14,7 +14,7 @@ from oclear.training.cached_features import PictureCache, TextCache
 from oclear.training.data import TrainingData
 from oclear.training.embedder import Inputs
 from oclear.training.ranks import Ranks
-from oclear.training.sampler import BalancedSampler
+from oclear.training.sampler import Sampler
 from oclear.training.sources import BATCH_SIZE, Rows, begun_ahead
 
 _THREADS = 4
@@ -36,7 +36,7 @@ class CachedSource:
     def __init__(
         self,
         data: TrainingData,
-        sampler: BalancedSampler,
+        sampler: Sampler,
         queries: PictureCache,
         documents: PictureCache,
         texts: TextCache | None,

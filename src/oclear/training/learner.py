@@ -11,6 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 from oclear.model import TwoTowerModel
 from oclear.proxies import ProxyClassifier
 from oclear.training.embedder import Embedder, Inputs
+from oclear.training.objective import Objective
 from oclear.training.optimizers import Optimizers
 from oclear.training.ranks import Ranks
 from oclear.training.sources import Rows
@@ -29,6 +30,7 @@ class Learner:
         total: Steps of the stage.
         seed: Of the run.
         ranks: Who shares a batch.
+        objective: What embeddings are asked for in the place of classification among the proxies.
     """
 
     def __init__(
@@ -40,11 +42,13 @@ class Learner:
         total: int,
         seed: int,
         ranks: Ranks,
+        objective: Objective | None = None,
     ) -> None:
+        self.objective = objective
         self.proxies, self.stage, self.data, self.total = proxies, stage, data, total
         self.seed, self.ranks, self.device = seed, ranks, model.device
         self.sample_losses = torch.empty(0)
-        self.optimizers = Optimizers(model, proxies, stage, seed)
+        self.optimizers = Optimizers(model, proxies, stage, seed, objective)
         self.embedder = Embedder(model, data.level)
         self._embedder_in_parallel: torch.nn.Module = self.embedder
         if ranks.count > 1 and any(p.requires_grad for p in model.parameters()):
@@ -71,23 +75,38 @@ class Learner:
         # Dropout then depends on the step alone, and a resumed run repeats that of the unbroken one.
         torch.manual_seed(self.seed * 1_000_003 + total_step + 7_919 * self.ranks.rank)
         embeddings = self._embedder_in_parallel(inputs.to(self.device), self.stage.dropout)
+        asked = self._asked(embeddings, step, rows, inputs)
+        loss = float(asked.item())
+        if math.isfinite(loss):
+            self.optimizers.set_rates(step, self.total)
+            asked.backward()  # type: ignore[no-untyped-call]
+            self.optimizers.step()
+            self.proxies.advance()
+        return loss
+
+    def _asked(
+        self, embeddings: torch.Tensor, step: int, rows: Rows, inputs: Inputs
+    ) -> torch.Tensor:
+        """The loss, a scalar that all ranks have alike; that of each sample is in ``sample_losses``."""
+        loss: torch.Tensor
         samples = self.data.samples
+        labels = torch.from_numpy(samples.labels[rows]).to(self.device)
+        if self.objective is not None:
+            is_document = inputs.is_document.to(self.device)
+            loss = self.objective(embeddings, labels[:, 0], is_document)
+            self.sample_losses = loss.detach().expand(len(rows))
+            return loss
         label_weights = torch.from_numpy(samples.label_weights[rows]).to(self.device)
         output = self.proxies(
             embeddings,
-            torch.from_numpy(samples.labels[rows]).to(self.device),
+            labels,
             label_weights,
             # How sure governance is of a photo is how much it counts.
             sample_weights=label_weights.sum(dim=1).clamp(max=1.0),
             margin_share=self._margin_share(step),
         )
         self.sample_losses = output.sample_losses
-        loss = float(output.loss.item())
-        if math.isfinite(loss):
-            self.optimizers.set_rates(step, self.total)
-            output.loss.backward()
-            self.optimizers.step()
-            self.proxies.advance()
+        loss = output.loss
         return loss
 
     @torch.inference_mode()

@@ -9,6 +9,7 @@ import torch
 
 from oclear.model import TwoTowerModel
 from oclear.proxies import ProxyClassifier, RowAdagrad, RowMomentum
+from oclear.training.objective import Objective
 from oclear.training.row_shard import RowShard
 from oclear.training.stages import StageConfig, Trains
 
@@ -27,14 +28,23 @@ class Optimizers:
         model: Its parameters up to the depth of ``stage.trains``.
         proxies: Always learn.
         stage: Rates; its ``proxies_optimizer`` is settled.
+        objective: Learns in the place of the proxies, by AdamW.
     """
 
     def __init__(
-        self, model: TwoTowerModel, proxies: ProxyClassifier, stage: StageConfig, seed: int
+        self,
+        model: TwoTowerModel,
+        proxies: ProxyClassifier,
+        stage: StageConfig,
+        seed: int,
+        objective: Objective | None = None,
     ) -> None:
         self._warmup = stage.warmup
         self._proxies = proxies
         self._names: dict[torch.Tensor, str] = {proxies.weight: _PROXIES}
+        if objective is not None:
+            self._names = {p: f"objective.{name}" for name, p in objective.named_parameters()}
+        of_classes = {"params": list(self._names), "peak_lr": stage.proxies_lr}
         learning = learning_parameters(model, stage.trains)
         for parameter in model.parameters():
             parameter.requires_grad_(False)
@@ -47,17 +57,17 @@ class Optimizers:
             {"params": encoder, "peak_lr": stage.encoder_lr, "weight_decay": stage.weight_decay},
             {"params": heads, "peak_lr": stage.heads_lr, "weight_decay": stage.weight_decay},
         ]
-        of_proxies = {"params": [proxies.weight], "peak_lr": stage.proxies_lr}
-        if stage.proxies_optimizer == "adamw":
-            groups.append(of_proxies | {"weight_decay": 0.0})
+        kind = stage.proxies_optimizer if objective is None else "adamw"
+        if kind == "adamw":
+            groups.append(of_classes | {"weight_decay": 0.0})
         groups = [group for group in groups if group["params"]]
         self._all: list[torch.optim.Optimizer] = []
         if groups:
             self._all.append(torch.optim.AdamW(groups, lr=1.0, fused=True))
-        if stage.proxies_optimizer == "momentum":
-            self._all.append(RowMomentum([of_proxies], lr=1.0, seed=seed))
-        elif stage.proxies_optimizer == "adagrad":
-            self._all.append(RowAdagrad([of_proxies], lr=1.0, seed=seed))
+        if kind == "momentum":
+            self._all.append(RowMomentum([of_classes], lr=1.0, seed=seed))
+        elif kind == "adagrad":
+            self._all.append(RowAdagrad([of_classes], lr=1.0, seed=seed))
 
     def set_rates(self, step: int, total: int) -> None:
         """Linear warm-up, then half a cosine down to zero; a function of the step alone.

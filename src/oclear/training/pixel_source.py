@@ -15,7 +15,7 @@ from oclear.training.cached_features import TextCache
 from oclear.training.data import TrainingData
 from oclear.training.embedder import Inputs
 from oclear.training.ranks import Ranks
-from oclear.training.sampler import BalancedSampler
+from oclear.training.sampler import Sampler
 from oclear.training.sources import Rows, begun_ahead
 
 
@@ -38,7 +38,7 @@ class PixelSource:
         self,
         model: TwoTowerModel,
         data: TrainingData,
-        sampler: BalancedSampler,
+        sampler: Sampler,
         augmentation: Augmentation,
         texts: TextCache | None,
         seed: tuple[int, ...],

@@ -2,11 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Protocol
+
 import numpy as np
 from numpy.typing import NDArray
 
 from oclear.errors import InputError
 from oclear.training.samples import Members, SampleSet
+
+
+class Sampler(Protocol):
+    """Says which samples each step learns from."""
+
+    num_queries: int
+
+    @property
+    def num_classes(self) -> int:
+        """IDs that are drawn."""
+        ...
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps in which as many queries are drawn as there are."""
+        ...
+
+    def draw(self, step: int) -> NDArray[np.int64]:
+        """The sample rows of a step, queries first; a function of the step alone, asked for by several threads."""
+        ...
+
+
+Sampling = Callable[[SampleSet, int, float, tuple[int, ...]], Sampler]
+"""Makes a sampler of samples, batch size, document share and seed."""
 
 
 class BalancedSampler:

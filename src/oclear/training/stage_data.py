@@ -21,7 +21,7 @@ from oclear.training.data import TrainingData
 from oclear.training.feature_cache import cache_pictures, cache_texts, refuse_too_large
 from oclear.training.pixel_source import PixelSource
 from oclear.training.ranks import Ranks
-from oclear.training.sampler import BalancedSampler
+from oclear.training.sampler import BalancedSampler, Sampler, Sampling
 from oclear.training.samples import SampleSet
 from oclear.training.sources import Source
 from oclear.training.stages import StageConfig, TrainConfig, Trains
@@ -48,7 +48,7 @@ class StageData:
     """
 
     samples: SampleSet
-    sampler: BalancedSampler
+    sampler: Sampler
     source: Source
     level: Level | None
     queries: Pictures
@@ -66,6 +66,7 @@ class StageOpener:
         cache: For features.
         reporter: Says what happens.
         ranks: Who computes.
+        sampling: Makes the sampler of each stage.
     """
 
     def __init__(
@@ -77,8 +78,10 @@ class StageOpener:
         cache: Path,
         reporter: Reporter,
         ranks: Ranks,
+        sampling: Sampling = BalancedSampler,
     ) -> None:
         self.model, self.data, self.config, self.ranks = model, data, config, ranks
+        self.sampling = sampling
         self.cache, self.reporter = cache, reporter
         self.skipped = SkippedImages()
         self._readable_file = folder / "readable.npz"
@@ -124,7 +127,7 @@ class StageOpener:
             samples = samples.medium(self.config.medium_share)
         # Two stages of one size must not see the same batches and crops.
         seed = (self.config.seed, number)
-        sampler = BalancedSampler(samples, stage.batch_size, stage.document_share, seed)
+        sampler = self.sampling(samples, stage.batch_size, stage.document_share, seed)
         if sampler.num_queries < self.ranks.count:
             raise InputError(
                 f"stage '{stage.name}': a batch of {stage.batch_size} is too small for {self.ranks.count} ranks",

@@ -20,9 +20,11 @@ from oclear.training.embedder import Inputs
 from oclear.training.health import Health
 from oclear.training.learner import Learner
 from oclear.training.metrics import MetricsLog
+from oclear.training.objective import Objective
 from oclear.training.proxy_start import members_of
 from oclear.training.ranks import Ranks
 from oclear.training.row_shard import RowShard
+from oclear.training.sampler import BalancedSampler, Sampling
 from oclear.training.sources import Rows
 from oclear.training.stage_data import CACHED_LEVEL, StageData, StageOpener
 from oclear.training.stages import StageConfig, TrainConfig
@@ -65,6 +67,9 @@ class Trainer:
         cache: For what frozen parts of the model give.
         ranks: The processes that train together; each makes its own trainer of the same arguments. One alone needs
             no process group.
+        objective: What embeddings are asked for in the place of classification among the proxies, which then lie
+            idle; for a process alone.
+        sampling: Makes the sampler of each stage.
     """
 
     def __init__(
@@ -79,13 +84,19 @@ class Trainer:
         new_heads: bool,
         cache: Path,
         ranks: Ranks | None = None,
+        objective: Objective | None = None,
+        sampling: Sampling = BalancedSampler,
     ) -> None:
         self.model = model.eval()
         self.data, self.validation = data, validation
         self.config = config.resolve(data.samples.num_classes)
         self.folder, self.reporter, self.new_heads, self.cache = folder, reporter, new_heads, cache
         self.ranks = ranks or Ranks()
+        self.sampling = sampling
         is_shared = self.ranks.count > 1
+        if is_shared and objective is not None:
+            raise ValueError("an objective compares within the batch of one process")
+        self.objective = None if objective is None else objective.to(model.device)
         # Nearest classes are often twins by mistake; among all classes, look-alikes are few, and to be told apart.
         is_selective = any(self._selection(stage).kind != "all" for stage in self.config.stages)
         torch.manual_seed(config.seed)
@@ -107,7 +118,14 @@ class Trainer:
         """Trains to the end, from the last checkpoint where there is one; the best weights remain."""
         saved = self._restore()
         self.opener = StageOpener(
-            self.model, self.data, self.config, self.folder, self.cache, self.reporter, self.ranks
+            self.model,
+            self.data,
+            self.config,
+            self.folder,
+            self.cache,
+            self.reporter,
+            self.ranks,
+            self.sampling,
         )
         if saved is not None:
             self.opener.restore()
@@ -131,7 +149,14 @@ class Trainer:
             f"trains {stage.trains}, {total:,} steps of {stage.batch_size}"
         )
         learner = Learner(
-            self.model, self.proxies, stage, data, total, self.config.seed, self.ranks
+            self.model,
+            self.proxies,
+            stage,
+            data,
+            total,
+            self.config.seed,
+            self.ranks,
+            self.objective,
         )
         texts = self.opener.texts
         health = Health(stage, data, texts, self.reporter, self.metrics, self.ranks)
@@ -225,6 +250,9 @@ class Trainer:
     def _weights(self) -> dict[str, torch.Tensor]:
         """The weights of model and proxies by name, as they lie in memory: to save, or to load into."""
         weights = {f"model/{name}": value for name, value in self.model.state_dict().items()}
+        if self.objective is not None:
+            learned = self.objective.state_dict().items()
+            weights |= {f"objective/{name}": value for name, value in learned}
         return {**weights, "proxies/weight": self._by_rows(self.proxies.weight)}
 
     def _by_rows(self, tensor: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,1 @@
+"""What ``compare`` and ``ablate`` share: one bench that trains and measures, one way to show what was found."""

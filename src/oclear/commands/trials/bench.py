@@ -1,0 +1,258 @@
+"""Trains an arm and measures it: only what the arm says differs from the others."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from oclear.commands.shared.device import denormals_flushed, place
+from oclear.commands.trials.data import Labelled, TrialData
+from oclear.evaluation import Measures, Ranking, evaluate_ranking, rank
+from oclear.governance import Looks, normalized
+from oclear.model import ModelConfig, TwoTowerModel
+from oclear.progress import Reporter
+from oclear.tables import Pictures
+from oclear.training import TrainConfig, Trainer, TrainingData
+from oclear.training.cached_features import Level, PictureCache, TextCache
+from oclear.training.embedder import Embedder, Inputs
+from oclear.training.feature_cache import cache_pictures, cache_texts
+from oclear.training.objective import Objective
+from oclear.training.sampler import BalancedSampler, Sampling
+from oclear.training.stage_data import CACHED_LEVEL
+
+_CUT = 10
+_BATCH = 256
+_DEPTHS = ("proxies", "heads", "fusion", "encoder")
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A model that has learned.
+
+    Args:
+        model: With its best weights.
+        score: Validation Identical@1.
+        steps: All of them.
+        seconds: From new heads to the best weights.
+        level: What its frozen part gives; None where nothing was frozen.
+    """
+
+    model: TwoTowerModel
+    score: float
+    steps: int
+    seconds: float
+    level: Level | None
+
+
+class Bench:
+    """Trains models on a data folder and measures them.
+
+    Args:
+        data: What is learned from and measured on.
+    """
+
+    def __init__(self, data: TrialData) -> None:
+        self.data = data
+
+    def train(
+        self,
+        labels: Labelled,
+        model: ModelConfig,
+        training: TrainConfig,
+        *,
+        seed: int,
+        objective: Objective | None = None,
+        sampling: Sampling = BalancedSampler,
+    ) -> Trained:
+        """Learns, from the same start for the same model and seed.
+
+        Args:
+            labels: What from.
+            model: Encoders and heads.
+            training: The curriculum, its steps counted.
+            seed: Of new weights, batches and crops.
+            objective: Of another method; classification among proxies where None.
+            sampling: How batches are drawn.
+        """
+        began = time.monotonic()
+        torch.manual_seed(seed)
+        made = place(TwoTowerModel.from_encoders(model)).eval()
+        texts = self.data.items.texts(made.text_columns_of(self.data.items.table.column_names))
+        learned = TrainingData(
+            labels.samples, self.data.query_pictures, self.data.documents, texts, labels.links
+        )
+        curriculum = training.model_copy(
+            update={"seed": seed, "max_bad_images": self.data.config.max_bad_images}
+        )
+        with self._scratch() as folder, denormals_flushed():
+            result = Trainer(
+                made,
+                learned,
+                self.data.validation,
+                curriculum,
+                folder,
+                Reporter(quiet=True),
+                new_heads=True,
+                cache=self.data.cache,
+                objective=objective,
+                sampling=sampling,
+            ).run()
+        deepest = max((stage.trains for stage in training.stages), key=_DEPTHS.index)
+        level = CACHED_LEVEL[deepest]
+        if level == "embedding":
+            level = "pooled"
+        assert result.best_score is not None, "there are validation photos"
+        return Trained(made, result.best_score, result.steps, time.monotonic() - began, level)
+
+    def looks_of(self, trained: Trained) -> Looks:
+        """What a trained model sees, for a second round of governance; texts look as before."""
+        photo_rows, photo_vectors = self._embedded(trained, self.data.query_pictures)
+        document_rows, document_vectors = self._embedded(trained, self.data.documents)
+        width = photo_vectors.shape[1]
+        photos = np.zeros((len(self.data.queries), width), np.float32)
+        photos[self.data.query_pictures.rows[photo_rows]] = photo_vectors
+        items = np.zeros((len(self.data.items), width), np.float32)
+        np.add.at(items, self.data.documents.rows[document_rows], document_vectors)
+        return Looks(normalized(items), photos, self.data.looks.texts)
+
+    # Measuring
+
+    def measure(self, trained: Trained) -> Measures:
+        """The measures of the test photos over the whole catalogue."""
+        rows, vectors = self._embedded(trained, self.data.photos.pictures())
+        document_rows, documents = self._embedded(trained, self.data.documents)
+        found = rank(vectors, documents, self.data.documents.rows[document_rows], _CUT)
+        return self.measures(found, rows)
+
+    def measures(self, found: Ranking, rows: NDArray[np.int64]) -> Measures:
+        """Measures of a ranking; a photo that could not be read counts as missed.
+
+        Args:
+            found: Of the photos that could be read.
+            rows: Which of the test photos these are.
+        """
+        items = np.full((len(self.data.photos), _CUT), -1, np.int64)
+        scores = np.full(items.shape, -np.inf, np.float32)
+        items[rows], scores[rows] = found.items, found.scores
+        coarse = None
+        if "coarse_label" in self.data.items.table.column_names:
+            coarse = self.data.items.table["coarse_label"].to_numpy().astype(object)
+        truth = self.data.truth.pairs_for(self.data.photos, self.data.items)
+        return evaluate_ranking(Ranking(items, scores, found.gallery_size), *truth, coarse, k=_CUT)
+
+    def frozen(self) -> FrozenFeatures:
+        """What the encoder gives without any training."""
+        model = place(TwoTowerModel.from_encoders(without_text(self.data.config.model))).eval()
+        sides = (self.data.query_pictures, self.data.photos.pictures(), self.data.documents)
+        caches = [
+            cache_pictures(
+                model, side, None, self.data.cache, level="pooled", skipped=self.data.skipped
+            )
+            for side in sides
+        ]
+        train, test, documents = (np.asarray(c.features, np.float32) for c in caches)
+        return FrozenFeatures(
+            train,
+            caches[0].readable,
+            test[caches[1].readable],
+            np.flatnonzero(caches[1].readable),
+            documents[caches[2].readable],
+            self.data.documents.rows[caches[2].readable],
+        )
+
+    @torch.inference_mode()
+    def _embedded(
+        self, trained: Trained, pictures: Pictures
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Which pictures can be read, and their embeddings."""
+        model, level = trained.model, trained.level or "pooled"
+        # What a fine-tuned encoder gives is of no use to another arm.
+        with self._scratch() as own:
+            cache = self.data.cache if trained.level else own
+            texts = self._texts(model, cache)
+            cached = cache_pictures(
+                model, pictures, texts, cache, level=level, skipped=self.data.skipped
+            )
+            rows = np.flatnonzero(cached.readable)
+            embedder = Embedder(model, trained.level)
+            blocks = [
+                embedder(_inputs(pictures, cached, texts, batch).to(model.device))
+                for batch in np.split(rows, range(_BATCH, len(rows), _BATCH))
+            ]
+            return rows, torch.cat(blocks).cpu().numpy()
+
+    def _texts(self, model: TwoTowerModel, cache: Path) -> TextCache | None:
+        texts = self.data.items.texts(model.text_columns_of(self.data.items.table.column_names))
+        return cache_texts(model, texts, cache)
+
+    @contextmanager
+    def _scratch(self) -> Iterator[Path]:
+        with tempfile.TemporaryDirectory(dir=self.data.folder, prefix=".scratch-") as name:
+            yield Path(name)
+
+
+def _inputs(
+    pictures: Pictures, cached: PictureCache, texts: TextCache | None, rows: NDArray[np.int64]
+) -> Inputs:
+    """Cached features of some pictures of a side."""
+    is_document = pictures.side == "document"
+    features = torch.from_numpy(cached.features[rows])
+    spatial, tokens, mask = None, None, None
+    if is_document and cached.spatial is not None:
+        spatial = torch.from_numpy(cached.spatial[rows])
+        if texts is not None:
+            tokens, mask = texts.rows(pictures.rows[rows])
+    return Inputs(
+        torch.full((len(rows),), is_document),
+        queries=features[:0] if is_document else features,
+        documents=features if is_document else features[:0],
+        spatial=spatial,
+        tokens=tokens,
+        mask=mask,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class FrozenFeatures:
+    """Pooled features (n, width) of an untrained encoder.
+
+    Args:
+        photos: Of the training photos, zero where one cannot be read.
+        readable: (n,) which can.
+        asked: Of the readable test photos.
+        rows: Which of the test photos these are.
+        documents: Of the readable catalogue pictures.
+        item_of: The item of each.
+    """
+
+    photos: NDArray[np.float32]
+    readable: NDArray[np.bool_]
+    asked: NDArray[np.float32]
+    rows: NDArray[np.int64]
+    documents: NDArray[np.float32]
+    item_of: NDArray[np.int64]
+
+
+def without_text(model: ModelConfig) -> ModelConfig:
+    """The same without the text tower, for what looks at pictures alone."""
+    return model.model_copy(update={"text_encoder": None})
+
+
+def our_facts(labels: Labelled, training: TrainConfig) -> dict[str, Any]:
+    """IDs, and the cosines of an epoch of classification among them in the last stage."""
+    classes = labels.samples.num_classes
+    stage = training.resolve(classes).stages[-1]
+    assert stage.selection is not None, "it is settled"
+    photos = int((~labels.samples.is_document).sum())
+    in_a_step = stage.batch_size - round(stage.document_share * stage.batch_size)
+    cosines = stage.batch_size * stage.selection.active_classes(classes)
+    return {"classes": classes, "cosines_an_epoch": cosines * max(1, round(photos / in_a_step))}

@@ -1,0 +1,50 @@
+"""Proxy-Anchor of ``pytorch-metric-learning``: each class's proxy is an anchor that the batch is compared with."""
+
+from __future__ import annotations
+
+import torch
+
+from oclear.evaluation.comparison.peers.peer import Peer
+from oclear.training.objective import Objective
+
+
+class ProxyAnchorObjective(Objective):
+    """``ProxyAnchorLoss`` (Kim et al., "Proxy Anchor Loss for Deep Metric Learning", 2020).
+
+    Args:
+        classes: Items.
+        dim: Of embeddings.
+        alpha: How sharply hard samples count more; the library's default is 32.
+    """
+
+    def __init__(self, classes: int, dim: int, alpha: float = 32.0) -> None:
+        from pytorch_metric_learning.losses import ProxyAnchorLoss
+
+        super().__init__()
+        self.classes = classes
+        self.loss = ProxyAnchorLoss(classes, dim, alpha=alpha)
+
+    def forward(
+        self, embeddings: torch.Tensor, labels: torch.Tensor, is_document: torch.Tensor
+    ) -> torch.Tensor:
+        """See :class:`~oclear.training.objective.Objective`."""
+        loss: torch.Tensor = self.loss(embeddings, labels)
+        return loss
+
+    def comparisons(self, photos: int, documents: int) -> int:
+        """All samples with all classes."""
+        return (photos + documents) * self.classes
+
+
+def _make(classes: int, dim: int, **settings: float) -> Objective:
+    return ProxyAnchorObjective(classes, dim, **settings)
+
+
+PROXY_ANCHOR = Peer(
+    "proxy_anchor",
+    "Proxy-Anchor (pytorch-metric-learning)",
+    "a photo is of the class of each item it clicked, a document of its own",
+    "shuffled",
+    _make,
+    ({"alpha": 32.0}, {"alpha": 4.0}),
+)

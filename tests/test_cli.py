@@ -122,6 +122,16 @@ PUBLIC = {
         "--json": False,
         "--overwrite": False,
     },
+    "explain": {
+        "PHOTO": "!",
+        "--index": "!",
+        "--item": "!",
+        "--items": None,
+        "--out": None,
+        "--model": None,
+        "--json": False,
+        "--overwrite": False,
+    },
     "calibrate": {
         "OVERRIDES": None,
         "--index": "!",

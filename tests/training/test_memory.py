@@ -1,5 +1,6 @@
 """What a run is said to need, what is chosen by it, and what it really takes."""
 
+import ctypes
 import gc
 import pickle
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from tests.processes import run_processes
 from oclear.errors import ConfigError, InputError
 from oclear.model import ImagePreprocessing, TwoTowerModel
 from oclear.proxies import ProxyClassifier, ProxyConfig, RowAdagrad, RowMomentum
+from oclear.proxies.memory import CPU_LIBRARIES
 from oclear.training import StageConfig, TrainConfig
 from oclear.training.embedder import Embedder
 from oclear.training.embedder_memory import _blank, encoding_memory, model_memory
@@ -162,6 +164,9 @@ def test_processes_of_one_machine_share_its_room(monkeypatch):
 # Against what is really taken, in a process of its own
 
 
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of malloc.h
+
+
 def peak(work: Callable[..., None], folder: Path, *arguments: Any) -> int:
     """Bytes by which a process grew at most while it did some work."""
     content = pickle.dumps(arguments)
@@ -171,6 +176,9 @@ def peak(work: Callable[..., None], folder: Path, *arguments: Any) -> int:
 
 
 def _measured(_: int, work: Callable[..., None], content: bytes, file: Path) -> None:
+    # What is freed goes back at once, so that the size tells what is held, and not what glibc kept for later.
+    glibc = ctypes.CDLL(None)
+    assert glibc.mallopt(_MMAP_THRESHOLD, 1 << 16) and glibc.mallopt(_TRIM_THRESHOLD, 0)
     arguments = pickle.loads(content)
     learn_proxies(100, 8, ProxyConfig(), "adamw", 4)  # what torch loads when it first learns
     gc.collect()
@@ -227,7 +235,7 @@ def test_proxies_take_what_was_said(tmp_path, classes, batch, settings, optimize
     said = sum(_of_proxies(chosen, stage.resolve(chosen), model, classes, 1).values())
 
     taken = peak(learn_proxies, tmp_path, classes, dim, chosen, optimizer, batch)
-    assert taken == pytest.approx(said, rel=0.25)
+    assert 0.8 * (said - CPU_LIBRARIES) < taken < 1.1 * said
 
 
 def learn_pixels(model: TwoTowerModel, batch: int) -> None:

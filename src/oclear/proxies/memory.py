@@ -8,13 +8,14 @@ from typing import Literal
 from oclear.proxies.config import ProxyConfig
 from oclear.proxies.graph.exact import COLUMNS
 from oclear.proxies.graph.kmeans import scores_at_once
-from oclear.proxies.graph.lists import SAMPLE, lists_for
+from oclear.proxies.graph.lists import lists_for
 from oclear.proxies.graph.neighbours import block_of, is_exact
 from oclear.proxies.loss import samples_at_once
 from oclear.proxies.start import BLOCK
 
-# What matrix libraries and the allocator take beside tensors where a CPU multiplies; 30 to 70 MB were measured.
-_CPU_LIBRARIES = 48 << 20
+CPU_LIBRARIES = 48 << 20
+"""What matrix libraries, and the allocator of what is freed, keep beside tensors; mostly 30 to 70 MB were measured."""
+
 OptimizerName = Literal["adamw", "momentum", "adagrad"]
 
 
@@ -69,7 +70,7 @@ def proxy_memory(
     """
     rows = -(-num_classes // ranks)
     centres, dim = config.sub_centres, dim * config.sub_centres
-    libraries = 0 if on_gpu else _CPU_LIBRARIES
+    libraries = 0 if on_gpu else CPU_LIBRARIES
     is_half = config.precision == "bf16"
     entry = 2 if is_half else 4
     remembered = {"adamw": 2 * dim * entry, "momentum": dim * entry, "adagrad": 4}[optimizer]
@@ -86,10 +87,11 @@ def proxy_memory(
         else:
             lists = lists_for(rows)
             graph += 8 * rows + lists * dim * (entry + 4)
-            # Rows to learn the centres from, on their way to unit length; later as they are compared with the centres.
-            sample = min(rows, SAMPLE * lists) * dim
-            comparisons = sample * (6 if is_half else 4) + scores_at_once(on_gpu) * entry
-            start = max(start, sample * (12 if is_half else 8), comparisons + libraries)
+            # While centres are learned a block of rows on its way to unit length, its comparisons, the sums and the
+            # rows to start again from; then the lists of all rows on their way through sorting.
+            compared = scores_at_once(on_gpu) // lists
+            learning = compared * (lists * entry + dim * (12 if is_half else 8)) + 12 * lists * dim
+            start = max(start, learning + libraries, 24 * rows + libraries)
     active = -(-config.selection.active_classes(num_classes) // ranks)
     logits = min(batch, samples_at_once(batch, active * centres, on_gpu)) * active * centres
     # Active rows at unit length, their gradient, logits and softmax. In bf16 products are copies of their own.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 
@@ -10,27 +10,33 @@ from oclear.proxies.unit import unit
 
 _ROUNDS = 4
 # Scores held at once.
-_CPU_SCORES, _GPU_SCORES = 2**24, 2**28
+_CPU_SCORES, _GPU_SCORES = 2**22, 2**28
+
+Rows = Callable[[slice | torch.Tensor], torch.Tensor]
+"""Gives the vectors at these places, unit length, (n, dim). Made anew each time, so that only a block is ever held."""
 
 
-def spherical_kmeans(vectors: torch.Tensor, clusters: int, random: torch.Generator) -> torch.Tensor:
+def spherical_kmeans(
+    vectors: Rows, count: int, clusters: int, random: torch.Generator
+) -> torch.Tensor:
     """Centres of clusters by cosine (Dhillon and Modha, 2001), (clusters, dim), unit length.
 
     Args:
-        vectors: Unit length, (n, dim), n at least ``clusters``.
+        vectors: What is clustered.
+        count: Vectors, at least ``clusters``.
         clusters: Centres wanted. One that loses all its members starts again at a random vector.
         random: Its device is that of the vectors.
     """
-    start = torch.randperm(len(vectors), generator=random, device=vectors.device)[:clusters]
-    centres = vectors[start]
+    device = random.device
+    centres = vectors(torch.randperm(count, generator=random, device=device)[:clusters])
     for _ in range(_ROUNDS):
-        members = assign(vectors.__getitem__, len(vectors), centres)
-        sums = torch.zeros(clusters, vectors.shape[1], device=vectors.device)
-        sums.index_add_(0, members, vectors.float())
-        counts = torch.bincount(members, minlength=clusters)
-        again = torch.randint(len(vectors), (clusters,), generator=random, device=vectors.device)
-        sums = torch.where(counts.unsqueeze(1) > 0, sums, vectors[again].float())
-        centres = unit(sums).to(vectors.dtype)
+        sums = torch.zeros_like(centres, dtype=torch.float32)
+        filled = torch.zeros(clusters, dtype=torch.bool, device=device)
+        for _, block, nearest in _nearest(vectors, count, centres):
+            sums.index_add_(0, nearest, block.float())
+            filled[nearest] = True
+        again = vectors(torch.randint(count, (clusters,), generator=random, device=device))
+        centres = unit(torch.where(filled.unsqueeze(1), sums, again.float())).to(centres.dtype)
     return centres
 
 
@@ -39,19 +45,26 @@ def scores_at_once(on_gpu: bool) -> int:
     return _GPU_SCORES if on_gpu else _CPU_SCORES
 
 
-def assign(
-    block: Callable[[slice], torch.Tensor], count: int, centres: torch.Tensor
-) -> torch.Tensor:
+def assign(vectors: Rows, count: int, centres: torch.Tensor) -> torch.Tensor:
     """The nearest centre of each vector, (count,) int64.
 
     Args:
-        block: Gives the vectors of a slice, unit length, (n, dim).
+        vectors: What is assigned.
         count: Vectors.
         centres: Unit length, (clusters, dim).
     """
-    nearest = torch.empty(count, dtype=torch.int64, device=centres.device)
+    found = torch.empty(count, dtype=torch.int64, device=centres.device)
+    for part, _, nearest in _nearest(vectors, count, centres):
+        found[part] = nearest
+    return found
+
+
+def _nearest(
+    vectors: Rows, count: int, centres: torch.Tensor
+) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
+    """Block by block: where it lies, its vectors, and the nearest centre of each."""
     size = max(1, scores_at_once(on_gpu=centres.device.type != "cpu") // len(centres))
     for start in range(0, count, size):
-        part = slice(start, start + size)
-        nearest[part] = (block(part) @ centres.T).argmax(dim=1)
-    return nearest
+        part = slice(start, min(start + size, count))
+        block = vectors(part)
+        yield part, block, (block @ centres.T).argmax(dim=1)

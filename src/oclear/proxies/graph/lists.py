@@ -13,7 +13,7 @@ from oclear.proxies.graph.top import largest
 from oclear.proxies.unit import unit
 
 # Lists for the square root of the rows; rows to learn a centre from; mean lists that a search looks through.
-_LISTS, SAMPLE, _PROBES = 4, 32, 16
+_LISTS, _SAMPLE, _PROBES = 4, 32, 16
 _MULTIPLE = 64
 
 
@@ -55,12 +55,14 @@ class InvertedLists:
         """Learns centres from a sample and puts each row into the list of the nearest."""
         device, rows = self.weight.device, len(self.weight)
         sample = torch.randint(
-            rows, (min(rows, SAMPLE * self.num_lists),), generator=random, device=device
+            rows, (min(rows, _SAMPLE * self.num_lists),), generator=random, device=device
         )
         if len(sample) == rows:
             sample = torch.arange(rows, device=device)
-        self.centres = spherical_kmeans(unit(self.weight[sample]), self.num_lists, random)
-        self.members = assign(lambda part: unit(self.weight[part]), rows, self.centres).int()
+        self.centres = spherical_kmeans(
+            lambda at: unit(self.weight[sample[at]]), len(sample), self.num_lists, random
+        )
+        self.members = assign(lambda at: unit(self.weight[at]), rows, self.centres).int()
         self._sort()
 
     def rows_of(self, block: int) -> torch.Tensor:

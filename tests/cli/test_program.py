@@ -104,6 +104,16 @@ PUBLIC = {
         "--config": None,
         "--json": False,
     },
+    "explain": {
+        "PHOTO": "!",
+        "--index": "!",
+        "--item": "!",
+        "--items": None,
+        "--out": None,
+        "--model": None,
+        "--json": False,
+        "--overwrite": False,
+    },
     "evaluate": {
         "OVERRIDES": None,
         "--index": "!",

@@ -18,7 +18,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from oclear.commands.train import _denormals_flushed, _locked
+from oclear.commands.shared.device import denormals_flushed
+from oclear.commands.train import _locked
 from oclear.model import TwoTowerModel
 from oclear.proxies import ProxyClassifier
 from oclear.training import Trainer
@@ -489,6 +490,6 @@ def test_samples_without_photos_are_refused(oclear, demo, tmp_path):
 
 def test_training_leaves_arithmetic_as_it_was():
     """Flushed denormals are a setting of the whole thread, and once broke measures that came after."""
-    with _denormals_flushed():
+    with denormals_flushed():
         assert np.float32(1e-30) * np.float32(1e-10) == 0
     assert np.float32(1e-30) * np.float32(1e-10) != 0

@@ -44,7 +44,7 @@ def oclear() -> Callable[..., Outcome]:
         out, err = io.StringIO(), io.StringIO()
         with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
             patch.setattr(sys, "argv", ["oclear", *(str(argument) for argument in arguments)])
-            code = cli._main()
+            code = cli.parse_and_run()
         return Outcome(code, out.getvalue(), err.getvalue())
 
     return call

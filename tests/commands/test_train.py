@@ -153,7 +153,7 @@ def test_a_killed_process_ends_like_the_unbroken_one(oclear, demo, unbroken, tmp
         "import sys, torch, oclear.model.precision as p; p.has_fast_bf16 = lambda device_type: False;"
         # Sums depend on how many threads share them.
         f"torch.set_num_threads({torch.get_num_threads()});"
-        "from oclear import cli; sys.exit(cli._main())"
+        "from oclear import cli; sys.exit(cli.parse_and_run())"
     )
     arguments = [sys.executable, "-c", script, *command(demo, out)]
     log = (tmp_path / "stderr").open("w+")

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 # Classes of a cluster, its width beside the distance of clusters, and that of the samples of a class.
 _SIBLINGS, _WIDTH, _NOISE = 32, 0.7, 0.05
-_BLOCK = 2**16
+_BLOCK = 2**13
 
 
 @torch.no_grad()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from oclear.proxies.config import ProxyConfig
-from oclear.proxies.graph.exact import COLUMNS
+from oclear.proxies.graph.exact import columns_at_once
 from oclear.proxies.graph.kmeans import scores_at_once
 from oclear.proxies.graph.lists import lists_for
 from oclear.proxies.graph.neighbours import block_of, is_exact
@@ -82,7 +82,7 @@ def proxy_memory(
         exact = is_exact(num_classes, config.selection.exact_up_to, on_gpu)
         if exact:
             # Comparisons of a block of rows with others, and these on their way to unit length.
-            others = min(rows, COLUMNS)
+            others = min(rows, columns_at_once(on_gpu))
             search = others * (block_of(on_gpu, exact) * entry + dim * (10 if is_half else 4))
         else:
             lists = lists_for(rows)

@@ -31,7 +31,7 @@ def brute_force(weight: torch.Tensor, k: int) -> np.ndarray:
 
 
 def test_the_exact_graph_is_that_of_brute_force(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("oclear.proxies.graph.exact.COLUMNS", 70)  # several blocks each way
+    monkeypatch.setattr("oclear.proxies.graph.exact._CPU_COLUMNS", 70)  # several blocks each way
     monkeypatch.setattr("oclear.proxies.graph.neighbours._CPU_BLOCK", 32)
     weight = clustered(230)
 

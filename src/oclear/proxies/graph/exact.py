@@ -8,7 +8,12 @@ from oclear.proxies.graph.search import Nearest
 from oclear.proxies.graph.top import largest
 from oclear.proxies.unit import unit
 
-COLUMNS = 65_536
+_CPU_COLUMNS, _GPU_COLUMNS = 4096, 65_536
+
+
+def columns_at_once(on_gpu: bool) -> int:
+    """Rows that a block is compared with at a time; each time they are brought to unit length."""
+    return _GPU_COLUMNS if on_gpu else _CPU_COLUMNS
 
 
 class ExactSearch:
@@ -33,8 +38,9 @@ class ExactSearch:
         """See :meth:`Search.nearest`."""
         scores = queries.new_full((len(queries), k), -2.0)
         rows = torch.full((len(queries), k), -1, device=queries.device)
-        for start in range(0, len(self.weight), COLUMNS):
-            products = queries @ unit(self.weight[start : start + COLUMNS]).T
+        size = columns_at_once(on_gpu=self.weight.device.type != "cpu")
+        for start in range(0, len(self.weight), size):
+            products = queries @ unit(self.weight[start : start + size]).T
             new_scores, columns = largest(products, min(k, products.shape[1]))
             scores = torch.cat([scores, new_scores], dim=1)
             rows = torch.cat([rows, columns + start], dim=1)

@@ -168,15 +168,23 @@ async function search() {
 function show(result, milliseconds) {
   const count = result.hits.length;
   const known = result.in_catalogue;
-  const percent = `${Math.round(100 * known)} %`;
-  const sure = known === null ? "" : ` · in the catalogue: ${percent}`;
+  const nearest = count === 1 ? "1 item" : `${count} nearest items`;
+  const sure = known === null ? "" : ` · in the catalogue with ${percent(known)} probability`;
   $("summary").hidden = false;
+  $("summary").classList.toggle("none", !count);
   $("summary").textContent = count
-    ? `${count} nearest items · ${Math.round(milliseconds)} ms${sure}`
+    ? `${nearest} · ${Math.round(milliseconds)} ms${sure}`
     : result.rejected
-      ? `Not answered: in the catalogue with a probability of ${percent} only.`
+      ? `Not sure enough that this is in the catalogue: the probability is ${percent(known)}.`
       : "Nothing passes the filter.";
   $("hits").replaceChildren(...result.hits.map((hit) => card(hit, result.request_id)));
+}
+
+// No probability that is only rounded to 0 or 1 is called so.
+function percent(probability) {
+  if (probability < 0.01) return "less than 1 %";
+  if (probability > 0.99) return "more than 99 %";
+  return `${Math.round(100 * probability)} %`;
 }
 
 function card(hit, request) {

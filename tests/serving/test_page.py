@@ -127,7 +127,7 @@ def test_what_is_known_of_the_catalogue_is_said(standing: Server, tmp_path: Path
             result = {"request_id": None, "query_id": "q", "in_catalogue": known}
             result |= {"rejected": rejected, "hits": hits}
             told = {"model_id": "m", "results": [result]}
-            page.route("**/v1/search", lambda route, told=told: route.fulfill(json=told))
+            page.route("**/v1/search", answering(told))
             page.goto(f"{address}/")
             page.set_input_files("#file", str(photo))
             page.wait_for_selector("#summary:not([hidden])")
@@ -136,6 +136,11 @@ def test_what_is_known_of_the_catalogue_is_said(standing: Server, tmp_path: Path
             assert page.evaluate("document.documentElement.scrollWidth") == 390
             page.close()
         browser.close()
+
+
+def answering(told: dict[str, Any]) -> Any:
+    """A handler for Playwright that answers any request with ``told``."""
+    return lambda route: route.fulfill(json=told)
 
 
 def record_kind(record: Any) -> str:

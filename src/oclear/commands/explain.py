@@ -175,7 +175,8 @@ def _found(told: Explanation, place: _Place | None) -> str:
     if place is None:
         return f"{cosine}, not among the first {_RANKED:,}"
     if place.is_by_photos:
-        return f"place {place.rank:,} by photos of it ({place.hit.score:.3f}), its picture {cosine}"
+        by = f"by photos of it (cosine {place.hit.score:.3f})"
+        return f"place {place.rank:,} {by}; its picture has {told.score:.3f}"
     return f"{cosine}, place {place.rank:,}"
 
 
@@ -216,7 +217,9 @@ def _view(item: str, told: Explanation, place: _Place | None, out: Path | None) 
         if told.document_map is None
         else f"the text adds {told.text_effect:+.4f} to what its picture alone has",
     ]
-    if told.words:
+    if told.words and not any(word.counts for word in told.words):
+        parts.append("no word alone changes the score")
+    elif told.words:
         words = Table(title="what the score loses without a word", title_justify="left")
         words.add_column("word")
         words.add_column("effect", justify="right")

@@ -33,6 +33,11 @@ class Word:
     text: str
     effect: float
 
+    @property
+    def counts(self) -> bool:
+        """Whether it is worth showing, with four decimals."""
+        return abs(self.effect) >= 0.00005
+
 
 @dataclass(frozen=True)
 class Slot:

@@ -28,8 +28,8 @@ def draw_match(
         text: The document's, shown as far as a line goes.
     """
     panels = [
-        (photo, told.photo_map, _FOR, "photo: what speaks for the match, and against it"),
-        (picture, told.document_map, _FOR, "item: what speaks for the match, and against it"),
+        (photo, told.photo_map, _FOR, "photo: orange for the match, blue against it"),
+        (picture, told.document_map, _FOR, "item: orange for the match, blue against it"),
     ]
     if told.attention is not None:
         panels.append((picture, told.attention, _LOOK, "item: where its text looks"))
@@ -77,17 +77,20 @@ def _under_map(image: Image.Image, values: Map, colour: tuple[int, int, int]) ->
     grey = np.asarray(image.resize(size, Image.Resampling.BICUBIC).convert("L"), np.float32)
     base = np.repeat(255 - 0.72 * (255 - grey[..., None]), 3, axis=2)
     # Weights that sum to 1 say something only where they differ.
-    shown = values - values.min() if values.min() >= 0 else values
+    least = -1.0 if values.min() < 0 else 0.0
+    shown = values if least else values - values.min()
     strength = shown / max(float(np.abs(shown).max()), 1e-9)
     smooth = Image.fromarray(strength.astype(np.float32)).resize(size, Image.Resampling.BICUBIC)
-    strength = np.asarray(smooth).clip(-1, 1)[..., None]
+    strength = np.asarray(smooth).clip(least, 1)[..., None]
     tint = np.where(strength > 0, np.array(colour), np.array(_AGAINST))
     mixed = base + (tint - base) * 0.7 * np.abs(strength)
     return Image.fromarray(mixed.clip(0, 255).astype(np.uint8))
 
 
 def _shown_words(words: tuple[Word, ...]) -> tuple[Word | None, ...]:
-    """All of a short text, else the first and the last; None for those between."""
+    """All of a short text, else the first and the last, None for those between; none where none counts."""
+    if not any(word.counts for word in words):
+        return ()
     if len(words) <= 2 * _WORDS + 1:
         return words
     return (*words[:_WORDS], None, *words[-_WORDS:])
@@ -101,14 +104,14 @@ def _words(
     top: int,
     room: int,
 ) -> None:
-    if not words:
+    if not told.words:
         _write(draw, (left, top), "no text is read")
         return
-    if told.document_map is None:
-        heading = "without a word the score loses"
-    else:
-        heading = f"the text adds {told.text_effect:+.3f}; without a word the score loses"
-    _write(draw, (left, top), heading)
+    adds = "" if told.document_map is None else f"the text adds {told.text_effect:+.4f}; "
+    if not words:
+        _write(draw, (left, top), f"{adds}no word alone changes the score")
+        return
+    _write(draw, (left, top), f"{adds}without a word the score loses")
     effects = [word.effect for word in told.words]
     low, high = min(0.0, *effects), max(0.0, *effects)
     # Bars of both signs on one scale, between the longest word and the numbers.

@@ -134,6 +134,12 @@ def test_what_is_known_of_the_catalogue_is_said(standing: Server, tmp_path: Path
             assert expected in page.locator("#summary").inner_text()
             assert page.locator(".card").count() == len(hits)
             assert page.evaluate("document.documentElement.scrollWidth") == 390
+            if rejected:
+                page.fill("#filter", "price < 1")
+                page.keyboard.press("Enter")
+                page.wait_for_function(
+                    "document.getElementById('summary').textContent.includes('pass the filter')"
+                )
             page.close()
         browser.close()
 

@@ -148,14 +148,15 @@ async function search() {
   form.append("image", state.file);
   form.append("k", $("k").value);
   if (state.box) form.append("box", state.box.map((value) => value.toFixed(1)).join(","));
-  if ($("filter").value.trim()) form.append("filter", $("filter").value);
+  const filter = $("filter").value.trim();
+  if (filter) form.append("filter", filter);
   document.body.classList.add("busy");
   const began = performance.now();
   try {
     const answer = await ask("/v1/search", { method: "POST", body: form, signal: control.signal });
     const found = await answer.json();
     say("");
-    show(found.results[0], performance.now() - began);
+    show(found.results[0], performance.now() - began, Boolean(filter));
   } catch (error) {
     if (error.name === "AbortError") return;
     say(error.message);
@@ -165,17 +166,18 @@ async function search() {
   document.body.classList.remove("busy");
 }
 
-function show(result, milliseconds) {
+function show(result, milliseconds, isFiltered) {
   const count = result.hits.length;
   const known = result.in_catalogue;
   const nearest = count === 1 ? "1 item" : `${count} nearest items`;
-  const sure = known === null ? "" : ` · in the catalogue with ${percent(known)} probability`;
+  const where = isFiltered ? "among the items that pass the filter" : "in the catalogue";
+  const sure = known === null ? "" : ` · ${where} with ${percent(known)} probability`;
   $("summary").hidden = false;
   $("summary").classList.toggle("none", !count);
   $("summary").textContent = count
     ? `${nearest} · ${Math.round(milliseconds)} ms${sure}`
     : result.rejected
-      ? `Not sure enough that this is in the catalogue: the probability is ${percent(known)}.`
+      ? `Not sure enough that this is ${where}: the probability is ${percent(known)}.`
       : "Nothing passes the filter.";
   $("hits").replaceChildren(...result.hits.map((hit) => card(hit, result.request_id)));
 }
@@ -191,9 +193,10 @@ function card(hit, request) {
   const item = $("card").content.cloneNode(true).querySelector("li");
   const about = hit.attributes;
   const name = about.title || hit.item_id;
-  item.querySelector(".name").textContent = name;
+  item.querySelector(".name").textContent = item.querySelector(".name").title = name;
   item.querySelector(".facts").textContent = [about.price, about.brand, about.coarse_label]
     .filter((value) => value !== null && value !== undefined)
+    .map((value) => (typeof value === "number" ? value.toLocaleString("en") : value))
     .join(" · ");
   item.querySelector(".score b").textContent = hit.score.toFixed(3);
   item.querySelector(".bar i").style.width = `${Math.max(0, hit.score) * 100}%`;

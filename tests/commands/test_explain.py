@@ -5,9 +5,12 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+
+from oclear.model import TwoTowerModel
 
 
 @pytest.fixture(scope="module")
@@ -58,11 +61,59 @@ def test_draws_a_picture_whole_or_not_at_all(explain, tmp_path):
     assert explain("--out", out, "--overwrite").code == 0
 
 
+def test_an_item_that_is_found_by_photos_is_told_so_and_its_picture_explained(
+    oclear, explain, demo, photo, tmp_path
+):
+    index = tmp_path / "index"
+    photos = ("--samples", demo.out / "categories", "--queries", demo.shop)
+    model = ("--model", demo.out / "training", "--items", demo.shop)
+    assert oclear("index", *model, *photos, "--out", index).code == 0
+    found = oclear("search", "--index", index, photo, "-k", 100, "--json").json
+    hits = found["results"][0]["hits"]
+    place = next(i for i, hit in enumerate(hits) if hit["part"] < 0)
+    item, score, part = (hits[place][name] for name in ("item_id", "score", "part"))
+
+    out = tmp_path / "why.png"
+    told = explain("--json", "--out", out, index=index, item=item).json
+
+    assert told["found_by"] == {"part": part, "score": pytest.approx(score)}
+    assert told["rank"] == place + 1
+    assert told["part"] >= 0 and told["score"] <= score
+    assert "by photos of it" in explain(index=index, item=item).stdout
+
+
+def test_an_item_of_text_alone_is_explained_by_its_words(oclear, demo, photo, shop, tmp_path):
+    table = pq.read_table(shop / "items.parquet")
+    paths = table["image_path"].to_pylist()
+    item, paths[3] = table["item_id"][3].as_py(), None
+    at = table.column_names.index("image_path")
+    table = table.set_column(at, "image_path", pa.array(paths, table.schema.field(at).type))
+    pq.write_table(table, shop / "items.parquet")
+    model = TwoTowerModel.from_pretrained(demo.out / "training")
+    built = TwoTowerModel.from_encoders(model.config.model_copy(update={"fusion": "average"}))
+    built.save_pretrained(tmp_path / "model")
+    index = tmp_path / "index"
+    made = oclear("index", "--model", tmp_path / "model", "--items", shop, "--out", index)
+    assert made.code == 0, made.stderr
+
+    out = tmp_path / "why.png"
+    found = oclear("explain", "--index", index, photo, "--item", item, "--out", out, "--json")
+
+    assert found.code == 0, found.stderr
+    assert found.json["document_map"] is None and found.json["attention"] is None
+    assert found.json["words"] and found.json["text_effect"] == found.json["score"]
+    assert Image.open(out).size[0] > 1000
+    people = oclear("explain", "--index", index, photo, "--item", item)
+    assert "has no picture" in people.stdout
+
+
 def test_people_are_told_words_and_slots(explain, hits):
     found = explain()
 
     assert found.code == 0
-    for text in (hits[1]["item_id"], "place 2", "without a word", "memory slots", "--out FILE.png"):
+    effects = [word["effect"] for word in explain("--json").json["words"]]
+    words = "without a word" if max(map(abs, effects)) >= 0.00005 else "no word alone"
+    for text in (hits[1]["item_id"], "place 2", words, "memory slots", "--out FILE.png"):
         assert text in found.stdout
 
 

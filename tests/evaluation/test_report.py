@@ -243,6 +243,7 @@ def test_figures_simulation_times_facts_and_command_are_on_the_page(tmp_path):
         measures={
             "identical@1": {"value": 0.7612, "low": 0.744, "high": 0.7781},
             "identical@5": {"value": 0.9, "low": 0.85, "high": 0.95},
+            "map@10": {"value": 0.5, "low": 0.4, "high": 0.6},
             "made-up": {"value": 1.0, "low": 1.0, "high": 1.0},
         },
         simulated="The clicks are simulated.",
@@ -251,9 +252,10 @@ def test_figures_simulation_times_facts_and_command_are_on_the_page(tmp_path):
         command="oclear demo --data grocery",
     )
     for words in (
-        "identical@1 the first result is a right item 76.1 74.4 – 77.8",
-        "identical@5 a right item is among the first 5 90.0 85.0 – 95.0",
-        "made-up 100.0 100.0 – 100.0",
+        "Identical@1 the first result is a right item 76.1 74.4 – 77.8",
+        "Identical@5 a right item is among the first 5 90.0 85.0 – 95.0",
+        "MAP@10 average precision over the first 10 50.0 40.0 – 60.0",
+        "Made-up 100.0 100.0 – 100.0",
         "2,485 photos, each searched among 81 items",
         "Simulated data. The clicks are simulated.",
         "embed 1 min 00 s",

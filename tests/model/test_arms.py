@@ -155,3 +155,22 @@ def test_an_item_of_text_alone_is_embedded_where_its_text_counts_by_itself(
     if alone:
         b, c = (vectors[named.index(name)] for name in alone)
         assert np.abs(b - c).max() > 1e-3
+
+
+def test_one_path_an_item_may_be_missing_too(
+    make_arm: MakeModel, pictures: list[Image.Image], tmp_path: Path
+) -> None:
+    pictures[0].save(tmp_path / "0.png")
+    columns = {
+        "item_id": ["a", "b"],
+        "image_path": pa.array(["0.png", None], pa.string()),
+        "title": ["red mug", "blue shirt"],
+    }
+    write_table(pa.table(columns), tmp_path / "items.parquet")
+    skipped = SkippedImages()
+
+    rows, _ = encode_documents(
+        make_arm(fusion="text"), read_items(tmp_path / "items.parquet"), skipped
+    )
+
+    assert (rows.tolist(), len(skipped)) == ([0, 1], 0)

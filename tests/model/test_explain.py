@@ -124,5 +124,31 @@ def test_other_fusions_and_concepts_are_explained_as_far_as_they_go(
     assert (told.attention is not None) == looks
 
 
+def test_a_document_of_text_alone_is_all_words(
+    make_model: MakeModel, pictures: list[Image.Image]
+) -> None:
+    model = make_model(fusion="text")
+    assert model.text_encoder is not None
+
+    told = explain_match(model, pictures[0], None, TEXT)
+
+    with torch.inference_mode():
+        text = model.text_features(model.text_encoder.tokenize([TEXT]))
+        assert text is not None
+        expected = (model.encode_query(pictures[:1]) @ model.embed_text(text).T).item()
+    assert told.score == told.text_effect == pytest.approx(expected, abs=1e-5)
+    assert (told.document_map, told.attention) == (None, None)
+    assert {word.text for word in told.words} == {"a", "red", "mug", "the", "cup", "of", "tea"}
+    assert any(abs(word.effect) > 1e-4 for word in told.words)
+    assert told.photo_map.sum() == pytest.approx(told.score, abs=1e-5)
+
+
+def test_a_document_of_nothing_is_a_defect_of_the_caller(
+    make_model: MakeModel, pictures: list[Image.Image]
+) -> None:
+    with pytest.raises(ValueError, match="without picture and without text"):
+        explain_match(make_model(fusion="text"), pictures[0], None, " ")
+
+
 def test_maps_lie_over_the_picture_as_it_is_seen(reading: TwoTowerModel) -> None:
     assert fitted(reading, Image.new("L", (90, 17))).size == (32, 32)

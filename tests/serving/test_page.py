@@ -107,5 +107,47 @@ def test_a_photo_is_dropped_found_and_clicked(serve: Serve, tmp_path: Path) -> N
         assert kinds == ["Search", "click", "not_this", "Search"]
 
 
+@pytest.mark.skipif(not CHROMIUM.exists(), reason="no Chromium here")
+def test_what_is_known_of_the_catalogue_is_said(standing: Server, tmp_path: Path) -> None:
+    sync_api = pytest.importorskip("playwright.sync_api")
+    photo = tmp_path / "photo.png"
+    photo.write_bytes(picture(COLOURS["blue"], (300, 200)))
+    hit = {"item_id": "i1", "position": 0, "score": 0.5, "part": -1, "attributes": {}}
+    answers: list[tuple[float | None, bool, list[Any], str]] = [
+        (0.931, False, [hit], "in the catalogue with 93 % probability"),
+        (0.9999, False, [hit, hit], "2 nearest items"),
+        (0.9999, False, [hit], "more than 99 %"),
+        (0.55, True, [], "Not sure enough that this is in the catalogue: the probability is 55 %."),
+        (None, False, [], "Nothing passes the filter."),
+    ]
+    with listening(standing) as address, sync_api.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        for known, rejected, hits, expected in answers:
+            page = browser.new_page(viewport={"width": 390, "height": 800})
+            result = {"request_id": None, "query_id": "q", "in_catalogue": known}
+            result |= {"rejected": rejected, "hits": hits}
+            told = {"model_id": "m", "results": [result]}
+            page.route("**/v1/search", answering(told))
+            page.goto(f"{address}/")
+            page.set_input_files("#file", str(photo))
+            page.wait_for_selector("#summary:not([hidden])")
+            assert expected in page.locator("#summary").inner_text()
+            assert page.locator(".card").count() == len(hits)
+            assert page.evaluate("document.documentElement.scrollWidth") == 390
+            if rejected:
+                page.fill("#filter", "price < 1")
+                page.keyboard.press("Enter")
+                page.wait_for_function(
+                    "document.getElementById('summary').textContent.includes('pass the filter')"
+                )
+            page.close()
+        browser.close()
+
+
+def answering(told: dict[str, Any]) -> Any:
+    """A handler for Playwright that answers any request with ``told``."""
+    return lambda route: route.fulfill(json=told)
+
+
 def record_kind(record: Any) -> str:
     return getattr(record, "event", type(record).__name__)

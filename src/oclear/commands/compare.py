@@ -27,6 +27,7 @@ from oclear.commands.trials.folder import trial_folder
 from oclear.commands.trials.results import Presentation, write_results
 from oclear.evaluation import Measures
 from oclear.evaluation.comparison.frozen import nearest_document, nearest_photo
+from oclear.evaluation.comparison.pair_sampler import Draw
 from oclear.evaluation.comparison.pair_sampler import pairs as pair_sampling
 from oclear.evaluation.comparison.peers import PEERS, Peer, require_libraries
 from oclear.evaluation.trials import Trial, TrialStore
@@ -48,6 +49,11 @@ _OUR_SETTINGS: tuple[Mapping[str, float], ...] = ({}, {"margin_size": 0.1})
 # Of the trainings that choose, none of which is measured: no seed that is reported.
 _CHOOSING_SEED = 1000
 _CUT = 10
+_BATCHES: dict[Draw, str] = {
+    "shuffled": "photos come into batches as they come",
+    "distinct": "no item comes twice into a batch",
+    "grouped": "batches hold two photos of each of their items",
+}
 
 
 class CompareConfig(TrialsConfig):
@@ -292,7 +298,7 @@ def _presentation(comparison: Comparison, trials: list[Trial], command: str) -> 
     tried = len(config.rates) * len(_OUR_SETTINGS)
     rates = ", ".join(f"{rate:g}" for rate in config.rates)
     shown = [peer for peer in PEERS if peer.name in config.methods]
-    clicks = [f"{peer.title}: {peer.takes_clicks}; batches {peer.draw}." for peer in shown]
+    clicks = [f"{peer.title}: {peer.takes_clicks}; {_BATCHES[peer.draw]}." for peer in shown]
     own = "The log is the folder's own, the same for each seed." if data.has_own_log else ""
     equal = [
         "The same encoders, pictures, size, augmentation and start; heads start from the principal directions.",

@@ -220,7 +220,7 @@ def _run(
             categories,
             index_folder,
             times.stages,
-            name=data or "generated shop",
+            name=data or "the generated shop",
             labels=labels,
             simulated=simulated,
             command=command,

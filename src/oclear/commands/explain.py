@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -18,9 +18,10 @@ from oclear.commands.shared.result import CommandResult
 from oclear.commands.shared.runs import refuse_overwriting
 from oclear.errors import BadImageError, InputError, nearest_name
 from oclear.model import TwoTowerModel
+from oclear.model.encode import is_text_alone
 from oclear.model.explain import Explanation, Map, explain_match, fitted
 from oclear.progress import Reporter
-from oclear.store import DocumentStore
+from oclear.store import DocumentStore, Hit
 from oclear.tables import Items, read_items
 
 _RANKED = 1000
@@ -40,7 +41,8 @@ def explain(
 ) -> CommandResult:
     """Tells what a match rests on: places of both pictures, words of the text, memory slots.
 
-    Of an item with several pictures the one that is nearest to the photo is told of.
+    Of an item with several pictures the one that is nearest to the photo is told of. An item may be found by what it
+    learned from photos instead: its place and the score there are told too, and only its picture can be taken apart.
 
     Args:
         index: The index folder.
@@ -53,7 +55,8 @@ def explain(
         overwrite: Replace ``out``.
 
     Raises:
-        InputError: The photo or all pictures of the item cannot be read, the item is not there, or ``out`` cannot be.
+        InputError: The photo or all pictures of the item cannot be read, the item is not there, it has neither picture
+            nor text, or ``out`` cannot be written.
         ModelMismatchError: The index was made by another model.
     """
     _refuse_bad_output(out, photo, overwrite=overwrite)
@@ -65,20 +68,21 @@ def explain(
     query = loaded.encode_query([seen]).numpy()
     picture, part, text = _document(_item(items or _catalogue(index), item), loaded, query)
     told = explain_match(loaded, seen, picture, text)
-    rank = _rank(opened, query, item)
+    place = _place(opened, query, item)
     data = {
         "photo": str(photo),
         "item_id": item,
         "part": part,
-        "rank": rank,
+        "rank": None if place is None else place.rank,
+        "found_by": None if place is None else {"part": place.hit.part, "score": place.hit.score},
         **_as_json(told),
         "out": None if out is None else str(out),
     }
     if out is not None:
-        title = f"{item}: cosine {told.score:.3f}" + (f", place {rank}" if rank else "")
-        drawn = draw_match(fitted(loaded, seen), fitted(loaded, picture), told, title)
-        _write(drawn, out)
-    return CommandResult(data, _view(item, told, rank, out))
+        shown = None if picture is None else fitted(loaded, picture)
+        title = f"{item}: {_found(told, place)}"
+        _write(draw_match(fitted(loaded, seen), shown, told, title, text), out)
+    return CommandResult(data, _view(item, told, place, out))
 
 
 def _refuse_bad_output(out: Path | None, photo: Path, *, overwrite: bool) -> None:
@@ -124,10 +128,14 @@ def _item(catalogue: Path, item: str) -> Items:
     return items.select(row)
 
 
-def _document(item: Items, model: TwoTowerModel, query: np.ndarray) -> tuple[Image.Image, int, str]:
-    """The picture of the item that is nearest to the photo, its number, and the item's text."""
+def _document(
+    item: Items, model: TwoTowerModel, query: np.ndarray
+) -> tuple[Image.Image | None, int, str]:
+    """The picture of the item that is nearest to the photo, None where it has none; its number; the item's text."""
     text = item.texts(model.text_columns_of(item.table.column_names))[0]
     pictures = item.pictures()
+    if is_text_alone(model, pictures, [text])[0]:
+        return None, int(pictures.parts[0]), text
     readable, reason = {}, ""
     for i in range(len(pictures)):
         try:
@@ -141,10 +149,35 @@ def _document(item: Items, model: TwoTowerModel, query: np.ndarray) -> tuple[Ima
     return readable[nearest], int(pictures.parts[nearest]), text
 
 
-def _rank(index: DocumentStore, query: np.ndarray, item: str) -> int | None:
-    """The item's place among what is found, from 1; None past the first thousand."""
-    found = [hit.item_id for hit in index.search(query, _RANKED)[0]]
-    return found.index(item) + 1 if item in found else None
+class _Place(NamedTuple):
+    """Where a search finds the item: its rank from 1, and the hit."""
+
+    rank: int
+    hit: Hit
+
+    @property
+    def is_by_photos(self) -> bool:
+        """Whether what the item learned from photos was nearer than its pictures."""
+        return self.hit.part < 0
+
+
+def _place(index: DocumentStore, query: np.ndarray, item: str) -> _Place | None:
+    """None past the first thousand."""
+    for rank, hit in enumerate(index.search(query, _RANKED)[0], start=1):
+        if hit.item_id == item:
+            return _Place(rank, hit)
+    return None
+
+
+def _found(told: Explanation, place: _Place | None) -> str:
+    """Score and place in one line."""
+    cosine = f"cosine {told.score:.3f}"
+    if place is None:
+        return f"{cosine}, not among the first {_RANKED:,}"
+    if place.is_by_photos:
+        by = f"by photos of it (cosine {place.hit.score:.3f})"
+        return f"place {place.rank:,} {by}; its picture has {told.score:.3f}"
+    return f"{cosine}, place {place.rank:,}"
 
 
 def _write(picture: Image.Image, out: Path) -> None:
@@ -177,14 +210,16 @@ def _as_json(told: Explanation) -> dict[str, Any]:
     }
 
 
-def _view(item: str, told: Explanation, rank: int | None, out: Path | None) -> RenderableType:
-    place = f"place {rank}" if rank else f"not among the first {_RANKED:,}"
-    head = Text.assemble((f"{item}: ", "bold"), f"cosine {told.score:.4f}, {place}")
+def _view(item: str, told: Explanation, place: _Place | None, out: Path | None) -> RenderableType:
     parts: list[RenderableType] = [
-        head,
-        f"the text adds {told.text_effect:+.4f} to what its picture alone has",
+        Text.assemble((f"{item}: ", "bold"), _found(told, place)),
+        "the item has no picture: all of it is its text"
+        if told.document_map is None
+        else f"the text adds {told.text_effect:+.4f} to what its picture alone has",
     ]
-    if told.words:
+    if told.words and not any(word.counts for word in told.words):
+        parts.append("no word alone changes the score")
+    elif told.words:
         words = Table(title="what the score loses without a word", title_justify="left")
         words.add_column("word")
         words.add_column("effect", justify="right")

@@ -195,7 +195,12 @@ def write_report(
         lstrip_blocks=True,
     )
     environment.filters.update(
-        jpeg=_jpeg_uri, meaning=_meaning, percent=_percent, duration=_duration, verdict=_verdict
+        jpeg=_jpeg_uri,
+        measure=_measure,
+        meaning=_meaning,
+        percent=_percent,
+        duration=_duration,
+        verdict=_verdict,
     )
     page = environment.get_template(_TEMPLATE).render(
         title=title,
@@ -251,6 +256,13 @@ def _jpeg_uri(image: Image.Image) -> str:
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=_JPEG_QUALITY, optimize=True)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+
+
+def _measure(name: str) -> str:
+    """A measure's name as it is written in text: Identical@1, MAP@10."""
+    kind, at, k = name.partition("@")
+    written = kind.upper() if kind in ("map", "mrr") else kind.capitalize()
+    return f"{written}{at}{k}"
 
 
 def _meaning(measure: str) -> str:

@@ -130,6 +130,20 @@ def encode_queries(
     return _stacked(rows, vectors, model)
 
 
+def is_text_alone(
+    model: TwoTowerModel, pictures: Pictures, texts: Sequence[str]
+) -> NDArray[np.bool_]:
+    """Which entries of the pictures, (n,), stand for an item without any that is embedded by its text.
+
+    Args:
+        model: Not every one can (:attr:`TwoTowerModel.embeds_text_alone`).
+        pictures: Of the items.
+        texts: Of the items.
+    """
+    alone = np.array([model.embeds_text_alone and bool(text.strip()) for text in texts], bool)
+    return (pictures.places < 0) & alone[pictures.rows]
+
+
 @torch.inference_mode()
 def encode_documents(
     model: TwoTowerModel,
@@ -148,8 +162,7 @@ def encode_documents(
     pictures = items.pictures()
     texts = items.texts(model.text_columns_of(items.table.column_names))
     rows, vectors = [], []
-    alone = np.array([model.embeds_text_alone and bool(text.strip()) for text in texts], bool)
-    by_text = (pictures.places < 0) & alone[pictures.rows]
+    by_text = is_text_alone(model, pictures, texts)
     looked_at = np.flatnonzero(~by_text)
     for batch, pixels in pixel_batches(pictures, looked_at, load_plain(model), skipped=skipped):
         text = None

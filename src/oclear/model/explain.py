@@ -33,6 +33,11 @@ class Word:
     text: str
     effect: float
 
+    @property
+    def counts(self) -> bool:
+        """Whether it is worth showing, with four decimals."""
+        return abs(self.effect) >= 0.00005
+
 
 @dataclass(frozen=True)
 class Slot:
@@ -57,15 +62,16 @@ class Explanation:
         score: Cosine of photo and document.
         photo_map: (h, w), what each place of the fitted photo adds to the score, and
         document_map: each place of the document's fitted picture. With average pooling the photo's sum to the score.
+            None for a document of text alone.
         attention: (h, w), where the text looks on the document's picture, summing to 1; None where it does not look.
-        text_effect: What the score loses when the document has no text.
+        text_effect: What the score loses when the document has no text; of a document of text alone all of it.
         words: Most helpful first.
         slots: Most addressed first; empty without an external memory.
     """
 
     score: float
     photo_map: Map
-    document_map: Map
+    document_map: Map | None
     attention: Map | None
     text_effect: float
     words: tuple[Word, ...]
@@ -74,7 +80,7 @@ class Explanation:
 
 @torch.inference_mode()
 def explain_match(
-    model: TwoTowerModel, photo: Image.Image, picture: Image.Image, text: str, slots: int = 5
+    model: TwoTowerModel, photo: Image.Image, picture: Image.Image | None, text: str, slots: int = 5
 ) -> Explanation:
     """Takes a match apart.
 
@@ -85,11 +91,13 @@ def explain_match(
     Args:
         model: In ``eval`` mode.
         photo: RGB.
-        picture: Of the document, RGB.
+        picture: Of the document, RGB; None for a document of text alone, which not every fusion embeds
+            (:attr:`TwoTowerModel.embeds_text_alone`).
         text: Of the document, empty for none.
         slots: How many memory slots to name at most.
     """
-    seen, shown = _image(model, photo), _image(model, picture)
+    seen = _image(model, photo)
+    shown = None if picture is None else _image(model, picture)
     query = model.embed_query(seen.pooled)
     if model.text_encoder is None or not text.strip():
         read, words, features = None, [], None
@@ -99,18 +107,20 @@ def explain_match(
         features = model.text_features(Tokens(*(part.to(model.device) for part in tokens)))
         words = list(read.places)
     whole = None if features is None else TextFeatures(*(part[:1] for part in features))
-    document = model.embed_document(shown, whole)
+    document = _embedded(model, shown, whole)
     score = _cosine(query, document)
     effects = []
     if features is not None:
-        without = model.embed_document(_repeated(shown, len(features.mask)), features)[1:]
+        without = _embedded(model, shown, features)[1:]
         effects = (score - (without @ query.T).squeeze(1)).tolist()
     return Explanation(
         score,
         _parts(model, seen, seen.pooled, "query", document),
-        _parts(model, shown, model.fuse(shown, whole), "document", query),
-        None if whole is None else _look(model, shown, whole),
-        score - _cosine(query, model.embed_document(shown, None)),
+        None
+        if shown is None
+        else _parts(model, shown, model.fuse(shown, whole), "document", query),
+        None if shown is None or whole is None else _look(model, shown, whole),
+        score if shown is None else score - _cosine(query, _embedded(model, shown, None)),
         tuple(
             Word(word, effect)
             for word, effect in sorted(zip(words, effects, strict=True), key=lambda it: -it[1])
@@ -156,8 +166,17 @@ def _image(model: TwoTowerModel, picture: Image.Image) -> ImageFeatures:
     return model.image_features(pixels)
 
 
-def _repeated(image: ImageFeatures, times: int) -> ImageFeatures:
-    return ImageFeatures(image.pooled.expand(times, -1), image.spatial.expand(times, -1, -1))
+def _embedded(
+    model: TwoTowerModel, image: ImageFeatures | None, text: TextFeatures | None
+) -> torch.Tensor:
+    """(B, dim): the document with each of B texts; of one picture, or of none."""
+    if image is None:
+        if text is None:
+            raise ValueError("a document without picture and without text")
+        return model.embed_text(text)
+    times = 1 if text is None else len(text.mask)
+    repeated = (image.pooled.expand(times, -1), image.spatial.expand(times, -1, -1))
+    return model.embed_document(ImageFeatures(*repeated), text)
 
 
 def _cosine(query: torch.Tensor, document: torch.Tensor) -> float:

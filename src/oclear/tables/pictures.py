@@ -225,7 +225,8 @@ def _flat(
     """An image column as one picture after the other: values, and rows, parts, places of each."""
     if not _is_list(column.type):
         rows = np.arange(len(column))
-        return column, rows, np.zeros(len(column), np.int32), rows
+        places = np.where(column.is_null().to_numpy(), -1, rows)
+        return column, rows, np.zeros(len(column), np.int32), places
     lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy().astype(np.int64)
     counts = np.maximum(lengths, 1)
     rows = np.repeat(np.arange(len(lengths)), counts)

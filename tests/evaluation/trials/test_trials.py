@@ -175,6 +175,7 @@ def test_table_plot_and_page_show_every_arm(tmp_path: Path, trial: Callable[...,
         page,
         title="Methods compared",
         subtitle="on photos",
+        about="with intervals",
         simulated="The clicks are simulated.",
         heading=heading,
         lines=lines,
@@ -186,5 +187,7 @@ def test_table_plot_and_page_show_every_arm(tmp_path: Path, trial: Callable[...,
     )
     text = page.read_text()
     assert "The clicks are simulated." in text and text.count("<tr") == 3
+    assert "on photos" in text and "with intervals" in text
+    assert "<td>0.500<small>(0.4" in text
     assert "<script" not in text and "<i>" not in text and "https://" not in text
     assert sorted(path.name for path in tmp_path.iterdir()) == ["plot.png", "report.html"]

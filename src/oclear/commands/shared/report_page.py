@@ -61,7 +61,7 @@ def write_report_page(
     summary = read_manifest(categories)["summary"]
     write_report(
         path,
-        title=f"Photo search on {Path(name).name}",
+        title=f"Photo search on {Path(name).resolve().name}",
         subtitle=f"{evaluation.measures.queries:,} test photos, {evaluation.measures.gallery_size:,} items",
         measures=evaluation.measures.summary(),
         queries=evaluation.measures.queries,

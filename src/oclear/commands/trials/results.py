@@ -86,7 +86,8 @@ def write_results(
     write_page(
         folder / "report.html",
         title=f"{shown.title}: {name}",
-        subtitle=f"{size}. {about}.",
+        subtitle=size,
+        about=f"{about}.",
         simulated=simulated,
         heading=heading,
         lines=lines,

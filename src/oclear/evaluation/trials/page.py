@@ -16,6 +16,7 @@ def write_page(
     *,
     title: str,
     subtitle: str,
+    about: str,
     simulated: str | None,
     heading: Cells,
     lines: list[Cells],
@@ -31,6 +32,7 @@ def write_page(
         path: The HTML file.
         title: What was compared.
         subtitle: On what.
+        about: How to read the table, below it.
         simulated: What of it is not real, said before all figures.
         heading: Of the table.
         lines: Of the table.
@@ -51,6 +53,7 @@ def write_page(
     page = environment.get_template("page.html.j2").render(
         title=title,
         subtitle=subtitle,
+        about=about,
         simulated=simulated,
         heading=heading,
         lines=lines,

@@ -37,10 +37,12 @@ def write_plot(
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     arms = list(dict.fromkeys(row.arm for row in rows))
     shown = [c for c in conditions if any(row.condition == c for row in rows)]
-    figure = Figure(figsize=(8.6, 1.9 + 0.46 * len(arms)), dpi=160, layout="constrained")
+    room = ConstrainedLayoutEngine(w_pad=0.16, h_pad=0.14)
+    figure = Figure(figsize=(8.6, 2.1 + 0.46 * len(arms)), dpi=160, layout=room)
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     for number, condition in enumerate(shown):

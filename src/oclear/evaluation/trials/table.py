@@ -45,7 +45,8 @@ def table_cells(
             line += _cells(mine.get(condition), further)
         last = mine[next(c for c in shown if c in mine)]
         cosines = last.facts.get("cosines_an_epoch")
-        line += [f"{last.minutes:.1f}", "" if cosines is None else f"{cosines:,}"]
+        minutes = f"{last.minutes:.1f}" if last.minutes >= 0.05 else "< 0.1"
+        line += [minutes, "" if cosines is None else f"{cosines:,}"]
         lines.append(line)
     return heading, lines
 

@@ -148,14 +148,15 @@ async function search() {
   form.append("image", state.file);
   form.append("k", $("k").value);
   if (state.box) form.append("box", state.box.map((value) => value.toFixed(1)).join(","));
-  if ($("filter").value.trim()) form.append("filter", $("filter").value);
+  const filter = $("filter").value.trim();
+  if (filter) form.append("filter", filter);
   document.body.classList.add("busy");
   const began = performance.now();
   try {
     const answer = await ask("/v1/search", { method: "POST", body: form, signal: control.signal });
     const found = await answer.json();
     say("");
-    show(found.results[0], performance.now() - began);
+    show(found.results[0], performance.now() - began, Boolean(filter));
   } catch (error) {
     if (error.name === "AbortError") return;
     say(error.message);
@@ -165,27 +166,37 @@ async function search() {
   document.body.classList.remove("busy");
 }
 
-function show(result, milliseconds) {
+function show(result, milliseconds, isFiltered) {
   const count = result.hits.length;
   const known = result.in_catalogue;
-  const percent = `${Math.round(100 * known)} %`;
-  const sure = known === null ? "" : ` · in the catalogue: ${percent}`;
+  const nearest = count === 1 ? "1 item" : `${count} nearest items`;
+  const where = isFiltered ? "among the items that pass the filter" : "in the catalogue";
+  const sure = known === null ? "" : ` · ${where} with ${percent(known)} probability`;
   $("summary").hidden = false;
+  $("summary").classList.toggle("none", !count);
   $("summary").textContent = count
-    ? `${count} nearest items · ${Math.round(milliseconds)} ms${sure}`
+    ? `${nearest} · ${Math.round(milliseconds)} ms${sure}`
     : result.rejected
-      ? `Not answered: in the catalogue with a probability of ${percent} only.`
+      ? `Not sure enough that this is ${where}: the probability is ${percent(known)}.`
       : "Nothing passes the filter.";
   $("hits").replaceChildren(...result.hits.map((hit) => card(hit, result.request_id)));
+}
+
+// No probability that is only rounded to 0 or 1 is called so.
+function percent(probability) {
+  if (probability < 0.01) return "less than 1 %";
+  if (probability > 0.99) return "more than 99 %";
+  return `${Math.round(100 * probability)} %`;
 }
 
 function card(hit, request) {
   const item = $("card").content.cloneNode(true).querySelector("li");
   const about = hit.attributes;
   const name = about.title || hit.item_id;
-  item.querySelector(".name").textContent = name;
+  item.querySelector(".name").textContent = item.querySelector(".name").title = name;
   item.querySelector(".facts").textContent = [about.price, about.brand, about.coarse_label]
     .filter((value) => value !== null && value !== undefined)
+    .map((value) => (typeof value === "number" ? value.toLocaleString("en") : value))
     .join(" · ");
   item.querySelector(".score b").textContent = hit.score.toFixed(3);
   item.querySelector(".bar i").style.width = `${Math.max(0, hit.score) * 100}%`;

@@ -137,9 +137,7 @@ def test_what_is_known_of_the_catalogue_is_said(standing: Server, tmp_path: Path
             if rejected:
                 page.fill("#filter", "price < 1")
                 page.keyboard.press("Enter")
-                page.wait_for_function(
-                    "document.getElementById('summary').textContent.includes('pass the filter')"
-                )
+                page.locator("#summary", has_text="pass the filter").wait_for()
             page.close()
         browser.close()
 

@@ -141,7 +141,8 @@ def is_text_alone(
         texts: Of the items.
     """
     alone = np.array([model.embeds_text_alone and bool(text.strip()) for text in texts], bool)
-    return (pictures.places < 0) & alone[pictures.rows]
+    found: NDArray[np.bool_] = (pictures.places < 0) & alone[pictures.rows]
+    return found
 
 
 @torch.inference_mode()

@@ -27,9 +27,10 @@ def draw_match(
         title: One line.
         text: The document's, shown as far as a line goes.
     """
+    legend = "orange for the match, blue against it"
     panels = [
-        (photo, told.photo_map, _FOR, "photo: orange for the match, blue against it"),
-        (picture, told.document_map, _FOR, "item: orange for the match, blue against it"),
+        (photo, told.photo_map, _FOR, f"photo: {legend}"),
+        (picture, told.document_map, _FOR, f"item: {legend if picture else 'text alone'}"),
     ]
     if told.attention is not None:
         panels.append((picture, told.attention, _LOOK, "item: where its text looks"))
@@ -65,7 +66,7 @@ def _panel(
     square = (left, top, left + _PANEL - 1, top + _PANEL - 1)
     if image is None or values is None:
         draw.rectangle(square, fill=_EMPTY)
-        _write(draw, (left + 16, top + _PANEL // 2 - 10), "no picture, text alone", colour=_PALE)
+        _write(draw, (left + 16, top + _PANEL // 2 - 10), "no picture", colour=_PALE)
     else:
         sheet.paste(_under_map(image, values, colour), corner)
     draw.rectangle(square, outline=_FRAME)

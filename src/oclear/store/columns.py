@@ -38,6 +38,11 @@ def attribute_name(stored: str) -> str:
     return "" if stored == "%" else unquote(stored)
 
 
+def attributes_of(schema: pa.Schema) -> dict[str, pa.DataType]:
+    """The attributes that a store's schema holds, under the names that the user has for them, and their types."""
+    return {attribute_name(field.name): field.type for field in schema if field.name not in OWN}
+
+
 def store_schema(items: pa.Schema, dim: int) -> pa.Schema:
     """The store's schema for items of this schema: own columns, then the attributes that it keeps."""
     own: list[pa.Field[Any]] = [

@@ -22,10 +22,10 @@ from oclear.errors import FormatError, InputError, OutputNotEmptyError, StoreRep
 from oclear.store.columns import (
     CONTENT_HASH,
     ITEM_ID,
-    OWN,
     PART,
     VECTOR,
     attribute_name,
+    attributes_of,
     store_schema,
     stored_name,
 )
@@ -183,11 +183,7 @@ class Index:
 
     def attributes(self) -> dict[str, pa.DataType]:
         """The attributes' names as the user has them, and their types."""
-        return {
-            attribute_name(field.name): field.type
-            for field in self._table.schema
-            if field.name not in OWN
-        }
+        return attributes_of(self._table.schema)
 
     def upsert(
         self,

@@ -27,6 +27,7 @@ from oclear.store.columns import (
     OWN,
     PART,
     attribute_name,
+    attributes_of,
     store_schema,
 )
 from oclear.store.contract import Counts, StoredItem, StoredVectors
@@ -124,11 +125,7 @@ class MilvusIndex:
 
     def attributes(self) -> dict[str, pa.DataType]:
         """The attributes' names as the user has them, and their types."""
-        return {
-            attribute_name(field.name): field.type
-            for field in self._schema
-            if field.name not in OWN
-        }
+        return attributes_of(self._schema)
 
     def upsert(
         self,

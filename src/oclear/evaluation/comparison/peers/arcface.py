@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import torch
-
+from oclear.evaluation.comparison.peers.class_objective import ClassObjective
 from oclear.evaluation.comparison.peers.peer import Peer
 from oclear.training.objective import Objective
 
 
-class ArcFaceObjective(Objective):
+class ArcFaceObjective(ClassObjective):
     """``ArcFaceLoss`` (Deng et al., "ArcFace", 2019); photos and documents of an item are of its class.
 
     Args:
@@ -20,20 +19,7 @@ class ArcFaceObjective(Objective):
     def __init__(self, classes: int, dim: int, scale: float = 64.0) -> None:
         from pytorch_metric_learning.losses import ArcFaceLoss
 
-        super().__init__()
-        self.classes = classes
-        self.loss = ArcFaceLoss(classes, dim, scale=scale)
-
-    def forward(
-        self, embeddings: torch.Tensor, labels: torch.Tensor, is_document: torch.Tensor
-    ) -> torch.Tensor:
-        """See :class:`~oclear.training.objective.Objective`."""
-        loss: torch.Tensor = self.loss(embeddings, labels)
-        return loss
-
-    def comparisons(self, photos: int, documents: int) -> int:
-        """All samples with all classes."""
-        return (photos + documents) * self.classes
+        super().__init__(classes, ArcFaceLoss(classes, dim, scale=scale))
 
 
 def _make(classes: int, dim: int, **settings: float) -> Objective:

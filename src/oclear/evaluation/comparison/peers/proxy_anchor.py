@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import torch
-
+from oclear.evaluation.comparison.peers.class_objective import ClassObjective
 from oclear.evaluation.comparison.peers.peer import Peer
 from oclear.training.objective import Objective
 
 
-class ProxyAnchorObjective(Objective):
+class ProxyAnchorObjective(ClassObjective):
     """``ProxyAnchorLoss`` (Kim et al., "Proxy Anchor Loss for Deep Metric Learning", 2020).
 
     Args:
@@ -20,20 +19,7 @@ class ProxyAnchorObjective(Objective):
     def __init__(self, classes: int, dim: int, alpha: float = 32.0) -> None:
         from pytorch_metric_learning.losses import ProxyAnchorLoss
 
-        super().__init__()
-        self.classes = classes
-        self.loss = ProxyAnchorLoss(classes, dim, alpha=alpha)
-
-    def forward(
-        self, embeddings: torch.Tensor, labels: torch.Tensor, is_document: torch.Tensor
-    ) -> torch.Tensor:
-        """See :class:`~oclear.training.objective.Objective`."""
-        loss: torch.Tensor = self.loss(embeddings, labels)
-        return loss
-
-    def comparisons(self, photos: int, documents: int) -> int:
-        """All samples with all classes."""
-        return (photos + documents) * self.classes
+        super().__init__(classes, ProxyAnchorLoss(classes, dim, alpha=alpha))
 
 
 def _make(classes: int, dim: int, **settings: float) -> Objective:

@@ -245,7 +245,7 @@ def learn_pixels(model: TwoTowerModel, batch: int) -> None:
     optimizers = Optimizers(model, proxies, stage, seed=0)
     embedder = Embedder(model, None)
     for _ in range(2):
-        inputs = _blank(model, None, batch // 2, batch // 2)
+        inputs = _blank(model, None, model.preprocessing.size, batch // 2, batch // 2)
         embeddings = embedder(inputs, 0.1)
         loss = proxies(embeddings, torch.arange(batch) % 10).loss
         optimizers.zero_grad()

@@ -51,9 +51,11 @@ def test_the_depth_of_a_stage_decides_what_learns(make_model: Callable, trains):
 
 def test_sides_that_may_not_come_apart_do_not_ask_for_gradients(make_model: Callable):
     model = make_model()
-    assert len(learning_parameters(model, "heads")) == 5
+    assert len(learning_parameters(model, stage(trains="heads"))) == 5
     model.config = model.config.model_copy(update={"side_strength": 0.0})
-    assert [name for name, _ in learning_parameters(model, "heads")] == ["heads.shared.weight"]
+    assert [name for name, _ in learning_parameters(model, stage(trains="heads"))] == [
+        "heads.shared.weight"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -27,13 +28,15 @@ def model_memory(model: TwoTowerModel, stage: StageConfig, batch: int) -> dict[s
         stage: Says what learns.
         batch: Samples of one rank.
     """
-    learning = {parameter for _, parameter in learning_parameters(model, stage.trains)}
+    size = stage.image_size or model.preprocessing.size
+    learning = {parameter for _, parameter in learning_parameters(model, stage)}
     documents = round(stage.document_share * batch)
     level = CACHED_LEVEL[stage.trains]
     return {
-        "model": sum(_size(weight) for weight in [*model.parameters(), *model.buffers()]),
-        "model's optimizer": _COPIES_OF_LEARNING * sum(_size(weight) for weight in learning),
-        "activations": _activations(model, learning, level, batch - documents, documents),
+        "model": _size_of([*model.parameters(), *model.buffers()]),
+        "model's optimizer": _COPIES_OF_LEARNING * _size_of(learning),
+        "weight average": _size_of(learning) if stage.averaging else 0,
+        "activations": _activations(model, learning, level, size, batch - documents, documents),
     }
 
 
@@ -64,6 +67,7 @@ def _activations(
     model: TwoTowerModel,
     learning: set[torch.nn.Parameter],
     level: Level | None,
+    size: int,
     queries: int,
     documents: int,
 ) -> int:
@@ -72,17 +76,19 @@ def _activations(
     try:
         for parameter in asked:
             parameter.requires_grad_(parameter in learning)
-        few = _kept(model, level, 2, 2)
-        per_query = _kept(model, level, 4, 2) - few
-        per_document = _kept(model, level, 2, 4) - few
+        few = _kept(model, level, size, 2, 2)
+        per_query = _kept(model, level, size, 4, 2) - few
+        per_document = _kept(model, level, size, 2, 4) - few
     finally:
         for parameter, value in asked.items():
             parameter.requires_grad_(value)
     return (queries * per_query + documents * per_document) // 2
 
 
-def _kept(model: TwoTowerModel, level: Level | None, queries: int, documents: int) -> int:
-    inputs = _blank(model, level, queries, documents)
+def _kept(
+    model: TwoTowerModel, level: Level | None, size: int, queries: int, documents: int
+) -> int:
+    inputs = _blank(model, level, size, queries, documents)
     own = {weight.untyped_storage().data_ptr() for weight in model.state_dict().values()}
     # By place in memory: several layers may keep one and the same tensor. Held until the end, or a place is used again.
     kept = {}
@@ -98,14 +104,16 @@ def _kept(model: TwoTowerModel, level: Level | None, queries: int, documents: in
             keep(tensor)
     with torch.enable_grad(), saved_tensors_hooks(keep, lambda tensor: tensor):
         embeddings = Embedder(model, level)(inputs, dropout=0.1)
-        size = sum(storage.nbytes() for storage in kept.values())
+        total = sum(storage.nbytes() for storage in kept.values())
     del embeddings
-    return size
+    return total
 
 
-def _blank(model: TwoTowerModel, level: Level | None, queries: int, documents: int) -> Inputs:
-    """Inputs of a level without any content."""
-    device, size = model.device, model.preprocessing.size
+def _blank(
+    model: TwoTowerModel, level: Level | None, size: int, queries: int, documents: int
+) -> Inputs:
+    """Inputs of a level without any content, pictures of a size."""
+    device = model.device
     is_document = torch.arange(queries + documents, device=device) >= queries
     tokens, mask = None, None
     if model.text_encoder is not None and level in (None, "spatial"):
@@ -130,6 +138,10 @@ def _blank(model: TwoTowerModel, level: Level | None, queries: int, documents: i
         tokens=tokens,
         mask=mask,
     )
+
+
+def _size_of(tensors: Iterable[torch.Tensor]) -> int:
+    return sum(_size(tensor) for tensor in tensors)
 
 
 def _size(tensor: torch.Tensor) -> int:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 import warnings
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from oclear.model import TwoTowerModel
 from oclear.proxies import ProxyClassifier
+from oclear.training.alignment import alignment_losses
+from oclear.training.averaging import WeightAverage
+from oclear.training.checkpoint import Saved
 from oclear.training.embedder import Embedder, Inputs
 from oclear.training.objective import Objective
-from oclear.training.optimizers import Optimizers
+from oclear.training.optimizers import Optimizers, learning_parameters
 from oclear.training.ranks import Ranks
 from oclear.training.sources import Rows
 from oclear.training.stage_data import StageData
@@ -49,6 +53,8 @@ class Learner:
         self.seed, self.ranks, self.device = seed, ranks, model.device
         self.sample_losses = torch.empty(0)
         self.optimizers = Optimizers(model, proxies, stage, seed, objective)
+        learning = dict(learning_parameters(model, stage))
+        self.average = WeightAverage(learning, stage.averaging) if stage.averaging else None
         self.embedder = Embedder(model, data.level)
         self._embedder_in_parallel: torch.nn.Module = self.embedder
         if ranks.count > 1 and any(p.requires_grad for p in model.parameters()):
@@ -82,6 +88,8 @@ class Learner:
             asked.backward()  # type: ignore[no-untyped-call]
             self.optimizers.step()
             self.proxies.advance()
+            if self.average is not None:
+                self.average.update(step)
         return loss
 
     def _asked(
@@ -97,17 +105,77 @@ class Learner:
             self.sample_losses = loss.detach().expand(len(rows))
             return loss
         label_weights = torch.from_numpy(samples.label_weights[rows]).to(self.device)
+        # How sure governance is of a photo is how much it counts.
+        weights = label_weights.sum(dim=1).clamp(max=1.0)
         output = self.proxies(
             embeddings,
             labels,
             label_weights,
-            # How sure governance is of a photo is how much it counts.
-            sample_weights=label_weights.sum(dim=1).clamp(max=1.0),
+            sample_weights=weights,
             margin_share=self._margin_share(step),
         )
         self.sample_losses = output.sample_losses
         loss = output.loss
+        if self.stage.alignment:
+            loss = loss + self.stage.alignment * self._alignment(
+                embeddings, inputs.is_document, labels, weights, self._margin_share(step)
+            )
         return loss
+
+    def _alignment(
+        self,
+        embeddings: torch.Tensor,
+        is_document: torch.Tensor,
+        labels: torch.Tensor,
+        weights: torch.Tensor,
+        margin_share: float,
+    ) -> torch.Tensor:
+        """The mean loss of all ranks' photos among all ranks' documents, the same on every rank."""
+        own = (embeddings.float(), is_document.to(embeddings.device), labels, weights)
+        everyones = self.ranks.gather(tuple(tensor.detach().cpu() for tensor in own))
+        everyones[self.ranks.rank] = own  # with its gradients
+        batch = [
+            torch.cat([t.to(embeddings.device) for t in ts]) for ts in zip(*everyones, strict=True)
+        ]
+        vectors, is_document, labels, weights = batch
+        config = self.proxies.config
+        losses, met = alignment_losses(
+            vectors[~is_document],
+            vectors[is_document],
+            labels[~is_document],
+            labels[is_document],
+            margin=(config.margin_size or 0.0) * margin_share,
+            scale=config.scale or 1.0,
+        )
+        weights = weights[~is_document] * met
+        loss = (losses * weights).sum() / weights.sum().clamp(min=1e-12)
+        # Each rank has the gradient of its own embeddings. DDP averages where the sum is the gradient of the loss.
+        return loss + (self.ranks.count - 1) * (loss - loss.detach())
+
+    # Averaged weights and checkpoints
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """The model has its averaged weights while the block runs, where the stage averages."""
+        return self.average.applied() if self.average is not None else nullcontext()
+
+    def finish(self) -> None:
+        """At the end of the stage: averaged weights, where there are any, become the model's."""
+        if self.average is not None:
+            self.average.keep()
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """What the stage remembers beside the weights, by name, as it lies in memory."""
+        found = {f"optimizer/{name}": value for name, value in self.optimizers.tensors().items()}
+        if self.average is not None:
+            found |= {f"average/{name}": value for name, value in self.average.tensors().items()}
+        return found
+
+    def restore(self, saved: Saved) -> None:
+        """Remembers again what was saved. Collective."""
+        self.optimizers.restore(*saved.part("optimizer/"))
+        if self.average is not None:
+            _, read = saved.part("average/")
+            read(self.average.tensors())
 
     @torch.inference_mode()
     def embed(self, inputs: Inputs) -> torch.Tensor:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
+import numpy as np
 import torch
 
 from oclear.model import TwoTowerModel
 from oclear.proxies import ProxyClassifier, RowAdagrad, RowMomentum
 from oclear.training.objective import Objective
 from oclear.training.row_shard import RowShard
-from oclear.training.stages import StageConfig, Trains
+from oclear.training.stages import StageConfig
 
 _DEPTH = {"proxies": 0, "heads": 1, "fusion": 2, "encoder": 3}
 _PART_DEPTH = {"heads": 1, "fusion": 2, "concept": 2, "image_encoder": 3}
+_ENCODER = "image_encoder."
 _PROXIES = "proxies.weight"
 
 
@@ -45,17 +47,17 @@ class Optimizers:
         if objective is not None:
             self._names = {p: f"objective.{name}" for name, p in objective.named_parameters()}
         of_classes = {"params": list(self._names), "peak_lr": stage.proxies_lr}
-        learning = learning_parameters(model, stage.trains)
+        learning = learning_parameters(model, stage)
         for parameter in model.parameters():
             parameter.requires_grad_(False)
         for name, parameter in learning:
             parameter.requires_grad_(True)
             self._names[parameter] = f"model.{name}"
-        encoder = [p for name, p in learning if name.startswith("image_encoder.")]
-        heads = [p for name, p in learning if not name.startswith("image_encoder.")]
+        encoder = [p for name, p in learning if name.startswith(_ENCODER)]
+        heads = [p for name, p in learning if not name.startswith(_ENCODER)]
         groups = [
-            {"params": encoder, "peak_lr": stage.encoder_lr, "weight_decay": stage.weight_decay},
-            {"params": heads, "peak_lr": stage.heads_lr, "weight_decay": stage.weight_decay},
+            {"params": parameters, "peak_lr": rate, "weight_decay": stage.weight_decay}
+            for parameters, rate in [*_by_layer(encoder, stage), (heads, stage.heads_lr)]
         ]
         kind = stage.proxies_optimizer if objective is None else "adamw"
         if kind == "adamw":
@@ -83,7 +85,7 @@ class Optimizers:
 
     @property
     def rate(self) -> float:
-        """The learning rate of now, of the deepest part that learns."""
+        """The learning rate of now, of the deepest part that learns and its last layer."""
         return float(self._all[0].param_groups[0]["lr"])
 
     def zero_grad(self) -> None:
@@ -150,16 +152,34 @@ class Optimizers:
 
 
 def learning_parameters(
-    model: TwoTowerModel, trains: Trains
+    model: TwoTowerModel, stage: StageConfig
 ) -> list[tuple[str, torch.nn.Parameter]]:
-    """Names and parameters of the model that learn at a depth."""
+    """Names and parameters of the model that learn in a stage, in the order of the network."""
+    encoder = [name for name, _ in model.named_parameters() if name.startswith(_ENCODER)]
+    frozen = set(encoder[: round(stage.frozen_share * len(encoder))])
     found = []
     for name, parameter in model.named_parameters():
         # Residuals of strength 0 are multiplied by nothing, which is no gradient.
         is_idle = name.startswith("heads.residuals.") and not model.config.side_strength
-        if _PART_DEPTH.get(name.split(".")[0], 99) <= _DEPTH[trains] and not is_idle:
+        is_deep = _PART_DEPTH.get(name.split(".")[0], 99) > _DEPTH[stage.trains]
+        if not (is_deep or is_idle or name in frozen):
             found.append((name, parameter))
     return found
+
+
+def _by_layer(
+    encoder: list[torch.nn.Parameter], stage: StageConfig
+) -> list[tuple[list[torch.nn.Parameter], float]]:
+    """The encoder's parameters and their peak rates, the last layer first.
+
+    With ``encoder_lr_decay`` below 1 each has a rate of its own, falling geometrically towards the first layer (Howard
+    & Ruder, "Universal Language Model Fine-tuning", 2018): early layers see edges and colours, which every shop shares.
+    """
+    if stage.encoder_lr_decay == 1:
+        return [(encoder, stage.encoder_lr)]
+    depths = np.linspace(1, 0, len(encoder))
+    rates = stage.encoder_lr * stage.encoder_lr_decay**depths
+    return [([p], float(rate)) for p, rate in zip(reversed(encoder), rates[::-1], strict=True)]
 
 
 def rate_factor(step: int, total: int, warmup_share: float) -> float:

@@ -135,7 +135,10 @@ class StageOpener:
             )
         data = replace(self.data, samples=samples)
         if level is None or caches is None:
-            augmentation = Augmentation(self.config.augmentation, self.model.preprocessing)
+            pixels = self.model.preprocessing
+            if stage.image_size is not None:
+                pixels = pixels.model_copy(update={"size": stage.image_size})
+            augmentation = Augmentation(self.config.augmentation, pixels)
             source: Source = PixelSource(
                 self.model, data, sampler, augmentation, self.texts, seed, self.ranks
             )

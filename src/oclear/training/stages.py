@@ -29,12 +29,21 @@ class StageConfig(BaseModel):
 
     name: str
     trains: Trains = "fusion"
+    frozen_share: float = Field(
+        default=0.0, ge=0, lt=1, description="of the image encoder, from its first layer on"
+    )
     samples: Literal["medium", "all"] = "all"
     epochs: float = Field(default=10, gt=0)
     max_steps: int | None = Field(default=None, ge=1, description="ends the stage earlier")
     batch_size: int = Field(default=128, ge=2)
     document_share: float = Field(default=0.5, ge=0, le=0.5, description="of a batch")
+    image_size: int | None = Field(
+        default=None, ge=16, le=2048, description="of trained pictures; null: the model's"
+    )
     encoder_lr: float = Field(default=1e-4, ge=0)
+    encoder_lr_decay: float = Field(
+        default=1.0, gt=0, le=1, description="rate of the encoder's first layer to its last's"
+    )
     heads_lr: float = Field(default=3e-4, ge=0)
     proxies_lr: float = Field(default=1e-2, ge=0)
     weight_decay: float = Field(default=0.0, ge=0)
@@ -42,6 +51,12 @@ class StageConfig(BaseModel):
     warmup: float = Field(default=0.1, ge=0, lt=1, description="share of the steps")
     margin_ramp: float = Field(
         default=0.2, ge=0, le=1, description="share of the steps over which the margin grows"
+    )
+    alignment: float = Field(
+        default=0.0, ge=0, description="weight of the loss of photos among the batch's documents"
+    )
+    averaging: float = Field(
+        default=0.0, ge=0, lt=1, description="decay of the moving average of weights; 0: none"
     )
     proxies_start: Literal["class_means", "random", "keep"] = "keep"
     proxies_optimizer: ProxiesOptimizer = Field(

@@ -165,7 +165,7 @@ class Trainer:
         if self.progress.step == 0:
             self._start_proxies(learner)
         elif saved is not None:
-            learner.optimizers.restore(*saved.part("optimizer/"))
+            learner.restore(saved)
         looks = _marks(total, self.config.validations)
         # Proxies alone change no embedding, so one look at the end is enough.
         validations = {total} if stage.trains == "proxies" else looks
@@ -182,6 +182,7 @@ class Trainer:
                 if self._is_time_to_save(clock):
                     self._save(learner)
                     clock = time.monotonic()
+        learner.finish()
 
     def _train_step(self, learner: Learner, health: Health, rows: Rows, inputs: Inputs) -> None:
         progress = self.progress
@@ -223,8 +224,12 @@ class Trainer:
         """Notes how good the model is, and keeps it where it is the best so far."""
         if self.validation is None:
             return
+        with learner.averaged():
+            self._note_and_keep(stage, learner, self.validation)
+
+    def _note_and_keep(self, stage: str, learner: Learner, validation: ValidationSet) -> None:
         progress, source = self.progress, learner.data.source
-        score = validate(self.validation, self.data.documents, source, learner.embed, self.ranks)
+        score = validate(validation, self.data.documents, source, learner.embed, self.ranks)
         self.metrics.write(
             stage, progress.step, progress.total_step, validation_identical_at_1=score
         )
@@ -237,7 +242,7 @@ class Trainer:
             self.checkpoints.save_best(progress, self._weights())
         self.reporter.say(
             f"  {stage}, step {progress.step:,}: Identical@1 {score:.4f} "
-            f"on {len(self.validation.queries):,} validation photos ({self.validation.source}){note}"
+            f"on {len(validation.queries):,} validation photos ({validation.source}){note}"
         )
 
     def _is_time_to_save(self, clock: float) -> bool:
@@ -264,11 +269,10 @@ class Trainer:
         return rows | {f"{prefix}/{name}": value for name, value in state.rank.items()}
 
     def _save(self, learner: Learner | None) -> None:
-        """Saves all of the run; between two stages there are no optimisers."""
+        """Saves all of the run; between two stages there is no learner."""
         state = self.proxies.export_state()
         self.progress.proxies = state.plain
-        optimizers = learner.optimizers.tensors() if learner else {}
-        tensors = {f"optimizer/{name}": value for name, value in optimizers.items()}
+        tensors = learner.tensors() if learner else {}
         tensors |= self._weights() | self._proxy_tensors(state)
         self.checkpoints.save_last(self.progress, tensors)
 

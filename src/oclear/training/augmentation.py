@@ -127,9 +127,7 @@ def _crop(image: Image.Image, min_crop: float, rng: np.random.Generator) -> Imag
     return image.crop((left, top, left + w, top + h))
 
 
-def _shrink(
-    image: Image.Image, empty: tuple[int, ...], rng: np.random.Generator
-) -> Image.Image:
+def _shrink(image: Image.Image, empty: tuple[int, ...], rng: np.random.Generator) -> Image.Image:
     """The whole picture at 50 to 100 % of its size, anywhere on an empty canvas as large as before."""
     width, height = image.size
     scale = rng.uniform(0.5, 1)

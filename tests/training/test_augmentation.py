@@ -126,7 +126,8 @@ def test_another_background_leaves_the_thing(disc, seed):
     assert away.sum() > 50
     assert (changed.int() - plain.int())[:, away].abs().max() <= 2
     white = plain.amin(dim=0) > 250
-    assert (changed[:, white] != plain[:, white]).any(dim=0).float().mean() > 0.9
+    # The bars that ``pad`` puts beside a crop of another aspect stay white.
+    assert (changed[:, white] != plain[:, white]).any(dim=0).float().mean() > 0.5
 
 
 def test_a_shrunk_thing_is_smaller_and_on_the_empty_canvas(disc):

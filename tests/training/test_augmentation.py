@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from oclear.model import ImagePreprocessing
 from oclear.training.augmentation import Augmentation, AugmentationConfig
 
 PREPROCESSING = ImagePreprocessing(size=32)
 OFF = AugmentationConfig(min_crop=1, flip=0, colour=0, rotation=0)
+ALL = AugmentationConfig(hue=0.2, blur=1, jpeg=1, erase=1, background=1, shrink=1)
 
 
 @pytest.fixture(scope="module")
@@ -20,6 +21,22 @@ def image() -> Image.Image:
 
 def augment(config: AugmentationConfig, image: Image.Image, *seed: int) -> torch.Tensor:
     return Augmentation(config, PREPROCESSING)(image, seed)
+
+
+def noise(rng: np.random.Generator) -> Image.Image:
+    return Image.fromarray(rng.integers(256, size=(40, 60, 3), dtype=np.uint8))
+
+
+def augment_document(config: AugmentationConfig, image: Image.Image, *seed: int) -> torch.Tensor:
+    return Augmentation(config, PREPROCESSING)(image, seed, noise)
+
+
+@pytest.fixture(scope="module")
+def disc() -> Image.Image:
+    """Red on white, half as wide as the picture."""
+    image = Image.new("RGB", (64, 64), "white")
+    ImageDraw.Draw(image).ellipse((16, 16, 48, 48), fill=(200, 30, 40))
+    return image
 
 
 def test_the_same_seed_gives_the_same_pixels(image):
@@ -40,7 +57,17 @@ def test_the_picture_itself_stays_as_it_is(image):
 
 
 @pytest.mark.parametrize(
-    "change", [{"min_crop": 0.3}, {"flip": 1.0}, {"colour": 0.5}, {"rotation": 30.0}]
+    "change",
+    [
+        {"min_crop": 0.3},
+        {"flip": 1.0},
+        {"colour": 0.5},
+        {"rotation": 30.0},
+        {"hue": 0.2},
+        {"blur": 1.0},
+        {"jpeg": 1.0},
+        {"erase": 1.0},
+    ],
 )
 def test_each_change_changes_something(image, change):
     plain = augment(OFF.model_copy(update={"min_crop": 1.0}), image, 3)
@@ -60,4 +87,69 @@ def test_a_flip_is_a_mirror_image():
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 2), (2000, 1500)])
 def test_pictures_of_any_size(size):
-    assert augment(AugmentationConfig(), Image.new("RGB", size), 0).shape == (3, 32, 32)
+    for shade in ("black", "white"):
+        for config in (AugmentationConfig(), ALL):
+            for change in (augment, augment_document):
+                pixels = change(config, Image.new("RGB", size, shade), 0)
+                assert (pixels.dtype, pixels.shape) == (torch.uint8, (3, 32, 32))
+
+
+def test_all_at_once_are_drawn_from_the_seed(disc):
+    once, again, other = (augment_document(ALL, disc, 0, 5, place) for place in (2, 2, 3))
+
+    assert torch.equal(once, again)
+    assert not torch.equal(once, other)
+
+
+def test_what_is_off_leaves_the_draws_of_the_rest(disc):
+    assert torch.equal(
+        augment_document(AugmentationConfig(), disc, 7), augment(AugmentationConfig(), disc, 7)
+    )
+
+
+@pytest.mark.parametrize("change", [{"background": 1.0}, {"shrink": 1.0}])
+def test_photos_keep_background_and_size(disc, change):
+    config = OFF.model_copy(update=change)
+
+    assert torch.equal(augment(config, disc, 3), augment(OFF, disc, 3))
+    assert not torch.equal(augment_document(config, disc, 3), augment(OFF, disc, 3))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_another_background_leaves_the_thing(disc, seed):
+    # Whether it happens is drawn before the crop: hardly ever is a draw too, so both have the same crop.
+    changed, plain = (
+        augment_document(OFF.model_copy(update={"background": p}), disc, seed) for p in (1.0, 1e-12)
+    )
+    inside = (plain[1] < 60) & (plain[0] > 180)
+    away = -torch.nn.functional.max_pool2d(-inside[None].float(), 5, 1, 2)[0] > 0
+    assert away.sum() > 50
+    assert (changed.int() - plain.int())[:, away].abs().max() <= 2
+    white = plain.amin(dim=0) > 250
+    # The bars that ``pad`` puts beside a crop of another aspect stay white.
+    assert (changed[:, white] != plain[:, white]).any(dim=0).float().mean() > 0.5
+
+
+def test_a_shrunk_thing_is_smaller_and_on_the_empty_canvas(disc):
+    def reds(pixels: torch.Tensor) -> int:
+        return int((pixels[1] < 128).sum())
+
+    plain = reds(augment(OFF, disc, 0))
+    shares = [
+        reds(augment_document(OFF.model_copy(update={"shrink": 1.0}), disc, seed)) / plain
+        for seed in range(20)
+    ]
+    assert min(shares) < 0.5
+    assert min(shares) > 0.15
+    assert max(shares) < 1.25
+
+
+def test_erasing_takes_at_most_a_fifth():
+    image = noise(np.random.default_rng(5)).resize((32, 32))
+    erase = OFF.model_copy(update={"erase": 1.0})
+    for seed in range(20):
+        # Drawn after the crop, so both have the same; resizing spreads the edge.
+        changed = (
+            (augment(erase, image, seed) != augment(OFF, image, seed)).any(dim=0).float().mean()
+        )
+        assert 0.01 < changed < 0.35

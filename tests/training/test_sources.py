@@ -174,6 +174,21 @@ def test_augmentation_differs_by_seed_step_and_place_in_the_batch(model, world, 
     assert not torch.equal(one[0], one[1])
 
 
+def test_photos_behind_documents_depend_on_the_seed_alone(model, world, tmp_path):
+    config = AugmentationConfig(hue=0.1, blur=0.5, jpeg=0.5, erase=0.5, background=1, shrink=0.5)
+    data = world.data()
+    whole, half = (
+        pixel_source(model, data, tmp_path, config=config, ranks=ranks)
+        for ranks in (Ranks(), Ranks(1, 2))
+    )
+    (_, ours), (_, theirs) = next(whole.steps(3, 4)), next(half.steps(3, 4))
+
+    assert torch.equal(ours.pixels[1::2], theirs.pixels)
+    one, again, other = (whole._draw_photo(np.random.default_rng(seed)) for seed in (0, 0, 1))
+    assert one is not None
+    assert one.tobytes() == again.tobytes() != other.tobytes()
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("kind", ["pixels", "cached"])
 def test_dropout_falls_where_it_is_asked_for(make_model, world, tmp_path, kind):

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
+import numpy as np
 import torch
+from PIL import Image
 
 from oclear.model import TwoTowerModel
 from oclear.model.encode import load_plain, pixel_batches
@@ -47,6 +49,7 @@ class PixelSource:
         self.data, self.sampler, self.ranks = data, sampler, ranks
         self._augmentation, self._texts, self._seed = augmentation, texts, seed
         self._load_plain = load_plain(model)
+        self._photos = np.flatnonzero(~data.samples.is_document)
 
     def steps(self, start: int, stop: int) -> Iterator[tuple[Rows, Inputs]]:
         """See :class:`~oclear.training.sources.Source`."""
@@ -105,4 +108,13 @@ class PixelSource:
     def _augmented(self, row: int, step: int, place: int) -> torch.Tensor:
         pictures, picture = self._picture(row)
         image = pictures.load(picture, target_size=self._augmentation.preprocessing.size)
-        return self._augmentation(image, (*self._seed, step, place))
+        draw_photo = self._draw_photo if self.data.samples.is_document[row] else None
+        return self._augmentation(image, (*self._seed, step, place), draw_photo)
+
+    def _draw_photo(self, rng: np.random.Generator) -> Image.Image | None:
+        """A random training photo, small: it will be out of focus behind a document's thing."""
+        if not len(self._photos):
+            return None
+        row = self._photos[rng.integers(len(self._photos))]
+        pictures, picture = self._picture(int(row))
+        return pictures.load(picture, target_size=self._augmentation.preprocessing.size // 2)

@@ -58,6 +58,26 @@ def test_sides_that_may_not_come_apart_do_not_ask_for_gradients(make_model: Call
     ]
 
 
+def test_early_layers_learn_slower_and_the_first_ones_not_at_all(make_model: Callable):
+    model = make_model()
+    settings = {"encoder_lr": 1.0, "encoder_lr_decay": 0.25, "frozen_share": 0.5}
+
+    optimizers = Optimizers(model, ProxyClassifier(3, 8), stage(trains="encoder", **settings), 0)
+
+    groups = [group for optimizer in optimizers._all for group in optimizer.param_groups]
+    rates = {id(p): group["peak_lr"] for group in groups for p in group["params"]}
+    encoder = list(model.image_encoder.parameters())
+    half = round(len(encoder) / 2)
+    assert all(id(p) not in rates and not p.requires_grad for p in encoder[:half])
+    found = [rates[id(p)] for p in encoder[half:]]
+    assert found[0] == pytest.approx(0.25)
+    assert found[-1] == 1.0
+    ratios = {round(later / earlier, 6) for earlier, later in pairwise(found)}
+    assert len(ratios) == 1, "geometric"
+    optimizers.set_rates(50, 100)
+    assert optimizers.rate == pytest.approx(rate_factor(50, 100, 0.1)), "of the last layer"
+
+
 @pytest.mark.parametrize(
     ("selection", "precision", "expected"),
     [("all", "fp32", "adamw"), ("all", "bf16", "adagrad"), ("knn", "fp32", "adagrad")],

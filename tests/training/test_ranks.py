@@ -39,7 +39,15 @@ CURRICULUM = [
         "proxies_start": "class_means",
         "selection": KNN,
     },
-    {**PLAIN, "name": "finetune", "trains": "encoder", "batch_size": 15, "selection": KNN},
+    {
+        **PLAIN,
+        "name": "finetune",
+        "trains": "encoder",
+        "batch_size": 15,
+        "selection": KNN,
+        "alignment": 0.5,
+        "averaging": 0.9,
+    },
 ]
 
 

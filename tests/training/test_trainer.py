@@ -280,7 +280,17 @@ def test_too_many_unreadable_pictures_stop_the_run(make_trainer, world, trains):
 
 RESUMED: list[Stage] = [
     {"name": "heads", "trains": "fusion", "proxies_start": "class_means", "dropout": 0.3},
-    {"name": "fine", "trains": "encoder", "document_share": 0.25, "dropout": 0.3},
+    {
+        "name": "fine",
+        "trains": "encoder",
+        "document_share": 0.25,
+        "dropout": 0.3,
+        "encoder_lr_decay": 0.3,
+        "frozen_share": 0.2,
+        "alignment": 0.5,
+        "averaging": 0.9,
+        "image_size": 24,
+    },
 ]
 
 

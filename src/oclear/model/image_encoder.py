@@ -112,6 +112,8 @@ def backbone_from_config(config: dict[str, Any]) -> nn.Module:
     from transformers import AutoModel
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
+    import oclear.model.efficientnet_lite  # noqa: F401  registers its type
+
     settings = {key: value for key, value in config.items() if key != "model_type"}
     model: nn.Module = AutoModel.from_config(
         CONFIG_MAPPING[config["model_type"]].from_dict(settings), dtype=torch.float32

@@ -156,12 +156,13 @@ class StoppedByOtherRankError(OclearError):
 
 
 class MissingExtraError(OclearError):
-    """A package of an optional stage is not installed."""
+    """A package of an optional stage, or one that no stage brings (``extra`` None), is not installed."""
 
-    def __init__(self, package: str, extra: str, purpose: str) -> None:
+    def __init__(self, package: str, extra: str | None, purpose: str) -> None:
+        wanted = package if extra is None else f"'oclear[{extra}]'"
         super().__init__(
             f"the package '{package}' is needed {purpose} and is not installed",
-            f"Install it with: pip install 'oclear[{extra}]'",
+            f"Install it with: pip install {wanted}",
         )
 
 

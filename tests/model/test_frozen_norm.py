@@ -148,3 +148,17 @@ def test_a_convolution_with_bias_and_other_padding() -> None:
     with_statistics(plain).eval()
     pixels = torch.randn(2, 3, 9, 9)
     torch.testing.assert_close(folded(plain)(pixels), plain(pixels), rtol=1e-5, atol=1e-5)
+
+
+def test_in_half_precision_the_norm_is_computed_in_full() -> None:
+    network = folded(make("resnet").float())
+    pixels = torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        (norm,) = next(m.norm for m in network.modules() if hasattr(m, "norm"))
+        assert {value.dtype for value in norm.as_scale_and_bias()} == {torch.float32}
+        features = network(pixel_values=pixels).last_hidden_state
+    with torch.no_grad():
+        expected = network(pixel_values=pixels).last_hidden_state
+    assert features.dtype is torch.bfloat16
+    alike = torch.cosine_similarity(features.float().flatten(), expected.flatten(), dim=0)
+    assert alike > 0.999

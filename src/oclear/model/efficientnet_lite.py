@@ -1,167 +1,169 @@
-"""EfficientNet-Lite as a ``transformers`` model, which ``transformers`` itself does not have.
+"""EfficientNet-Lite, which ``transformers`` does not have: its EfficientNet always squeezes and excites.
 
-EfficientNet (Tan & Le 2019, arXiv 1905.11946) without squeeze-and-excitation, with ReLU6 for swish, and with stem and
-head of one size at every scale, as TensorFlow's ``efficientnet/lite`` defines it. Importing this module makes the model
-type known to ``AutoConfig`` and ``AutoModel``.
+EfficientNet (Tan and Le 2019, "EfficientNet: Rethinking model scaling for convolutional neural networks", arXiv
+1905.11946) scales the blocks of MobileNetV2 (Sandler et al. 2018, arXiv 1801.04381) in width, depth and picture size.
+The Lite variant (its authors, 2020) leaves out squeeze-and-excitation, takes ReLU6 for swish, and does not scale stem
+and head.
+
+Importing this file registers the model with ``transformers``: ``AutoModel`` and ``AutoConfig`` then know its type.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import nn
+from torch.nn import functional as F
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
-_STEM_CHANNELS, _HEAD_CHANNELS = 32, 1280
-
-
-class _Group(NamedTuple):
-    """Blocks of one kind, one after the other; the first one has the stride."""
-
-    repeats: int
-    kernel: int
-    stride: int
-    expansion: int
-    channels: int
-
-
-_GROUPS = (
-    _Group(1, 3, 1, 1, 16),
-    _Group(2, 3, 2, 6, 24),
-    _Group(2, 5, 2, 6, 40),
-    _Group(3, 3, 2, 6, 80),
-    _Group(3, 5, 1, 6, 112),
-    _Group(4, 5, 2, 6, 192),
-    _Group(1, 3, 1, 6, 320),
+# Repeats, kernel, stride, expansion and output channels of each stage, before scaling.
+_STAGES = (
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
 )
+_STEM = 32
+_DIVISOR = 8  # of every number of channels
 
 
 class EfficientNetLiteConfig(PretrainedConfig):  # type: ignore[misc]
-    """Size of an EfficientNet-Lite.
+    """What an EfficientNet-Lite is made of; the defaults are those of Lite 0.
 
     Args:
-        width_coefficient: Factor on the channels of the blocks.
-        depth_coefficient: Factor on their number, but for the first and the last group.
+        width_coefficient: Factor of the stages' channels.
+        depth_coefficient: Factor of the stages' repeats; the first and the last stage are not repeated.
+        image_size: Side of the pictures it was trained on, in pixels; it takes any.
+        hidden_size: Channels of the last map.
+        batch_norm_eps: Added to the variance in batch norms.
     """
 
     model_type = "efficientnet_lite"
 
     def __init__(
-        self, width_coefficient: float = 1.0, depth_coefficient: float = 1.0, **others: Any
+        self,
+        width_coefficient: float = 1.0,
+        depth_coefficient: float = 1.0,
+        image_size: int = 224,
+        hidden_size: int = 1280,
+        batch_norm_eps: float = 1e-3,
+        **settings: Any,
     ) -> None:
-        super().__init__(**others)
+        super().__init__(**settings)
         self.width_coefficient = width_coefficient
         self.depth_coefficient = depth_coefficient
-        self.hidden_size = _HEAD_CHANNELS
+        self.image_size = image_size
+        self.hidden_size = hidden_size
+        self.batch_norm_eps = batch_norm_eps
 
 
 class EfficientNetLiteModel(PreTrainedModel):  # type: ignore[misc]
-    """The network without its classifier; ``last_hidden_state`` is a map (B, 1280, H / 32, W / 32)."""
+    """From pixels (B, 3, H, W) to a map ``last_hidden_state`` (B, C, ceil(H / 32), ceil(W / 32))."""
 
     config_class = EfficientNetLiteConfig
     main_input_name = "pixel_values"
 
     def __init__(self, config: EfficientNetLiteConfig) -> None:
         super().__init__(config)
-        self.stem = _Layer(3, _STEM_CHANNELS, kernel=3, stride=2)
-        self.blocks = nn.Sequential(*_blocks(config))
-        last = _scaled(_GROUPS[-1].channels, config.width_coefficient)
-        self.head = _Layer(last, _HEAD_CHANNELS)
+        eps, channels = config.batch_norm_eps, _STEM
+        self.stem = _ConvLayer(3, channels, kernel=3, stride=2, eps=eps)
+        self.blocks = nn.Sequential()
+        for number, (repeats, kernel, stride, expansion, base) in enumerate(_STAGES):
+            is_scaled = 0 < number < len(_STAGES) - 1
+            out = _scaled_channels(base, config.width_coefficient)
+            if is_scaled:
+                repeats = math.ceil(repeats * config.depth_coefficient)
+            for step in (stride, *[1] * (repeats - 1)):
+                self.blocks.append(_InvertedResidual(channels, out, kernel, step, expansion, eps))
+                channels = out
+        self.head = _ConvLayer(channels, config.hidden_size, eps=eps)
         self.post_init()
 
     def forward(self, pixel_values: torch.Tensor) -> BaseModelOutput:
-        """Encodes normalised pixels (B, 3, H, W)."""
+        """Encodes normalised pixels."""
         return BaseModelOutput(last_hidden_state=self.head(self.blocks(self.stem(pixel_values))))
 
 
-class _Layer(nn.Module):
-    """Convolution, batch norm and, where it is asked for, ReLU6; padded as TensorFlow does it."""
+class _InvertedResidual(nn.Module):
+    """Expand, filter each channel by itself, project; added to the input where the shapes agree."""
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int, eps: float
+    ) -> None:
+        super().__init__()
+        wide = inputs * expansion
+        layers = [
+            _ConvLayer(wide, wide, kernel=kernel, stride=stride, groups=wide, eps=eps),
+            _ConvLayer(wide, outputs, activation=False, eps=eps),
+        ]
+        if expansion != 1:
+            layers.insert(0, _ConvLayer(inputs, wide, eps=eps))
+        self.layers = nn.Sequential(*layers)
+        self.is_residual = stride == 1 and inputs == outputs
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        output: torch.Tensor = self.layers(features)
+        return features + output if self.is_residual else output
+
+
+class _ConvLayer(nn.Module):
+    """Convolution, batch norm, ReLU6; the children's names are those that ``fold_frozen_norms`` looks for."""
 
     def __init__(
         self,
-        in_channels: int,
-        out_channels: int,
+        inputs: int,
+        outputs: int,
+        *,
         kernel: int = 1,
         stride: int = 1,
         groups: int = 1,
-        *,
-        activates: bool = True,
+        activation: bool = True,
+        eps: float,
     ) -> None:
         super().__init__()
-        # With stride 1 TensorFlow's padding is even, and the convolution's own.
-        padding = kernel // 2 if stride == 1 else 0
+        # Without a stride "same" is the same on both sides, and the convolution does it itself.
+        own = kernel // 2 if stride == 1 else 0
         self.convolution = nn.Conv2d(
-            in_channels, out_channels, kernel, stride, padding, groups=groups, bias=False
+            inputs, outputs, kernel, stride, own, groups=groups, bias=False
         )
-        self.normalization = nn.BatchNorm2d(out_channels, eps=1e-3, momentum=0.01)
-        self.activation = nn.ReLU6(inplace=True) if activates else nn.Identity()
+        self.normalization = nn.BatchNorm2d(outputs, eps=eps, momentum=0.01)
+        self.activation = nn.ReLU6() if activation else nn.Identity()
+        self.kernel, self.stride = kernel, stride
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        kernel, stride = self.convolution.kernel_size[0], self.convolution.stride[0]
-        if stride > 1:
-            x = F.pad(x, (*_same(x.shape[3], kernel, stride), *_same(x.shape[2], kernel, stride)))
-        output: torch.Tensor = self.activation(self.normalization(self.convolution(x)))
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        if self.stride > 1:
+            features = pad_same(features, self.kernel, self.stride)
+        output: torch.Tensor = self.activation(self.normalization(self.convolution(features)))
         return output
 
 
-class _Block(nn.Module):
-    """Inverted residual (Sandler et al. 2018): wider by 1 x 1, by channel, narrow again."""
+def pad_same(features: torch.Tensor, kernel: int, stride: int) -> torch.Tensor:
+    """Zeros around a map (B, C, h, w) as TensorFlow's "same" padding puts them.
 
-    def __init__(
-        self, in_channels: int, out_channels: int, kernel: int, stride: int, expansion: int
-    ) -> None:
-        super().__init__()
-        wide = in_channels * expansion
-        self.expand = _Layer(in_channels, wide) if expansion > 1 else nn.Identity()
-        self.depthwise = _Layer(wide, wide, kernel, stride, groups=wide)
-        self.project = _Layer(wide, out_channels, activates=False)
-        self.is_residual = stride == 1 and in_channels == out_channels
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        output: torch.Tensor = self.project(self.depthwise(self.expand(x)))
-        return x + output if self.is_residual else output
-
-
-def _blocks(config: EfficientNetLiteConfig) -> list[_Block]:
-    found = []
-    channels = _STEM_CHANNELS
-    for place, group in enumerate(_GROUPS):
-        is_fixed = place in (0, len(_GROUPS) - 1)
-        repeats = group.repeats if is_fixed else math.ceil(group.repeats * config.depth_coefficient)
-        out_channels = _scaled(group.channels, config.width_coefficient)
-        for number in range(repeats):
-            stride = group.stride if number == 0 else 1
-            found.append(_Block(channels, out_channels, group.kernel, stride, group.expansion))
-            channels = out_channels
-    return found
-
-
-def _scaled(channels: int, factor: float) -> int:
-    """A multiple of 8 near ``channels * factor``, never below nine tenths of it.
-
-    Example:
-        >>> [_scaled(channels, 1.1) for channels in (16, 24, 40, 80, 112)]
-        [16, 24, 48, 88, 120]
+    A convolution then gives ceil(h / stride) rows; of an odd number of zeros the right and lower side get one more.
     """
-    wanted = channels * factor
-    rounded = max(8, int(wanted + 4) // 8 * 8)
-    return rounded + 8 if rounded < 0.9 * wanted else rounded
+    height, width = (int(length) for length in features.shape[-2:])
+    (top, bottom), (left, right) = (_padding(length, kernel, stride) for length in (height, width))
+    return F.pad(features, (left, right, top, bottom))
 
 
-def _same(length: int, kernel: int, stride: int) -> tuple[int, int]:
-    """TensorFlow's "same" padding before and after: the odd pixel comes after.
-
-    Example:
-        >>> _same(224, 3, 2), _same(225, 3, 2), _same(112, 5, 2)
-        ((0, 1), (1, 1), (1, 2))
-    """
-    total = max(0, (math.ceil(length / stride) - 1) * stride + kernel - length)
+def _padding(length: int, kernel: int, stride: int) -> tuple[int, int]:
+    total = max((math.ceil(length / stride) - 1) * stride + kernel - length, 0)
     return total // 2, total - total // 2
 
 
-AutoConfig.register(EfficientNetLiteConfig.model_type, EfficientNetLiteConfig)
-AutoModel.register(EfficientNetLiteConfig, EfficientNetLiteModel)
+def _scaled_channels(base: int, width: float) -> int:
+    """The nearest multiple of 8, and not less than nine tenths of what was asked for."""
+    wanted = base * width
+    channels = max(_DIVISOR, int(wanted + _DIVISOR / 2) // _DIVISOR * _DIVISOR)
+    return channels + _DIVISOR if channels < 0.9 * wanted else channels
+
+
+AutoConfig.register(EfficientNetLiteConfig.model_type, EfficientNetLiteConfig, exist_ok=True)
+AutoModel.register(EfficientNetLiteConfig, EfficientNetLiteModel, exist_ok=True)

@@ -112,7 +112,7 @@ def backbone_from_config(config: dict[str, Any]) -> nn.Module:
     from transformers import AutoModel
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-    import oclear.model.efficientnet_lite  # noqa: F401  makes its model type known
+    import oclear.model.efficientnet_lite  # noqa: F401  registers its type
 
     settings = {key: value for key, value in config.items() if key != "model_type"}
     model: nn.Module = AutoModel.from_config(

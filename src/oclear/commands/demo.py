@@ -63,8 +63,14 @@ PRESETS: dict[Preset, dict[str, Any]] = {
         "training": {"stages": [s.model_dump() for s in frozen_then_finetuned(10, 12, 600)]},
     },
     "quality": {
-        "model": {"image_size": 192},
-        "training": {"stages": [s.model_dump() for s in frozen_then_finetuned(30, 24, 4000)]},
+        "model": {"image_encoder": "efficientnet_lite0", "image_size": 160},
+        "training": {
+            "stages": [
+                s.model_dump()
+                | {"alignment": 0.3, "averaging": 0.98 if s.trains == "encoder" else 0}
+                for s in frozen_then_finetuned(20, 100, 900)
+            ]
+        },
     },
 }
 

@@ -138,7 +138,7 @@ class StageOpener:
             pixels = self.model.preprocessing
             if stage.image_size is not None:
                 pixels = pixels.model_copy(update={"size": stage.image_size})
-            augmentation = Augmentation(self.config.augmentation, pixels)
+            augmentation = Augmentation(stage.augmentation or self.config.augmentation, pixels)
             source: Source = PixelSource(
                 self.model, data, sampler, augmentation, self.texts, seed, self.ranks
             )

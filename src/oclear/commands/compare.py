@@ -203,8 +203,9 @@ class Comparison:
         """Clicks as this method takes them, in the curriculum of ours."""
         labels = self.data.paired(condition, log_seed)
         training = self._training(condition, log_seed, rate)
-        # A pair is a photo and a document, and no library starts classes at the means of their samples.
-        changes = {"document_share": 0.5, "proxies_start": "keep"}
+        # A pair is a photo and a document, and no library starts classes at the means of their samples. What a
+        # library compares within a batch is its loss's own.
+        changes = {"document_share": 0.5, "proxies_start": "keep", "alignment": 0.0}
         stages = tuple(stage.model_copy(update=changes) for stage in training.stages)
         classes, dim = labels.samples.num_classes, self.model.embedding_dim
         objective = peer.make(classes, dim, **settings)
@@ -299,6 +300,8 @@ def _presentation(comparison: Comparison, trials: list[Trial], command: str) -> 
     rates = ", ".join(f"{rate:g}" for rate in config.rates)
     shown = [peer for peer in PEERS if peer.name in config.methods]
     clicks = [f"{peer.title}: {peer.takes_clicks}; {_BATCHES[peer.draw]}." for peer in shown]
+    aligned = any(stage.alignment for stage in config.training.stages)
+    also = "Ours also learns by comparing photos with the documents of their batch (alignment)."
     own = "The log is the folder's own, the same for each seed." if data.has_own_log else ""
     equal = [
         "The same encoders, pictures, size, augmentation and start; heads start from the principal directions.",
@@ -317,7 +320,7 @@ def _presentation(comparison: Comparison, trials: list[Trial], command: str) -> 
         titles=TITLES,
         reference=OURS,
         notes=[
-            ("On equal terms", [*equal, *filter(None, [own])]),
+            ("On equal terms", [*equal, *filter(None, [also if aligned else "", own])]),
             ("How each takes clicks", clicks),
             ("What is compared in an epoch", scale),
         ],

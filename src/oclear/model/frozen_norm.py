@@ -2,9 +2,9 @@
 
 With fixed statistics, a norm after a convolution is one convolution with weight * scale and bias = beta - mean * scale,
 where scale = gamma / sqrt(variance + eps) (Jacob et al. 2018, "Quantization and training of neural networks for
-efficient integer-arithmetic-only inference", section 3.2). It is computed anew in every pass: parameters and buffers
-stay what and where they were, and with them gradients, state dicts and files. What is saved is a pass over the
-activations.
+efficient integer-arithmetic-only inference", section 3.2). While the network learns it is computed anew in every pass:
+parameters and buffers stay what and where they were, and with them gradients, state dicts and files. What is saved is a
+pass over the activations. Without gradients it is computed when something of it has changed.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import Any, Self
 
 import torch
 from torch import nn
@@ -63,17 +64,48 @@ class _FoldingConv2d(FastConv2d):
     """A convolution that also does the work of the norm after it, unless that is in train mode."""
 
     norm: tuple[_FoldedBatchNorm2d]
+    _folded: tuple[tuple[Any, ...], torch.Tensor, torch.Tensor] | None = None
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         (norm,) = self.norm
         if norm.training:
             return super().forward(input)
-        scale, bias = norm.as_scale_and_bias()
-        if self.bias is not None:
-            bias = bias + self.bias * scale
-        weight = self.weight * scale.view(-1, 1, 1, 1)
+        weight, bias = self._learning() if torch.is_grad_enabled() else self._kept(input.device)
         output: torch.Tensor = self._conv_forward(input, weight, bias)
         return output
+
+    def _learning(self) -> tuple[torch.Tensor, torch.Tensor]:
+        self._folded = None
+        return self._fold()
+
+    def _kept(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+        """The folded weight and bias of last time where nothing has changed: folding takes a sixth of one photo's time.
+
+        Measured with ResNet-50 on one thread. In an autocast they are kept in its precision.
+        """
+        is_cast = torch.is_autocast_enabled(device.type)
+        dtype = torch.get_autocast_dtype(device.type) if is_cast else self.weight.dtype
+        (norm,) = self.norm
+        sources = [self.weight, norm.weight, norm.bias, norm.running_mean, norm.running_var]
+        sources += [] if self.bias is None else [self.bias]
+        # Every change in place raises the version of a tensor.
+        state = (dtype, *((tensor.data_ptr(), tensor._version) for tensor in sources))
+        kept = self._folded
+        if kept is None or kept[0] != state:
+            weight, bias = self._fold()
+            kept = self._folded = state, weight.to(dtype), bias.to(dtype)
+        return kept[1:]
+
+    def _fold(self) -> tuple[torch.Tensor, torch.Tensor]:
+        scale, bias = self.norm[0].as_scale_and_bias()
+        if self.bias is not None:
+            bias = bias + self.bias * scale
+        return self.weight * scale.view(-1, 1, 1, 1), bias
+
+    def _apply(self, *arguments: Any, **options: Any) -> Self:
+        self._folded = None  # a new tensor may lie where the old one did
+        super()._apply(*arguments, **options)  # type: ignore[no-untyped-call]
+        return self
 
 
 class _FoldedBatchNorm2d(nn.BatchNorm2d):

@@ -22,6 +22,9 @@ from oclear.training.sources import Rows
 from oclear.training.stage_data import StageData
 from oclear.training.stages import StageConfig
 
+_NEITHER = -1
+"""In the place of 0 for a photo and 1 for a document; as a label, none."""
+
 
 class Learner:
     """Takes the steps of a stage.
@@ -48,6 +51,8 @@ class Learner:
         ranks: Ranks,
         objective: Objective | None = None,
     ) -> None:
+        if objective is not None and stage.alignment:
+            raise ValueError("alignment adds to classification; an objective takes its place")
         self.objective = objective
         self.proxies, self.stage, self.data, self.total = proxies, stage, data, total
         self.seed, self.ranks, self.device = seed, ranks, model.device
@@ -118,7 +123,7 @@ class Learner:
         loss = output.loss
         if self.stage.alignment:
             loss = loss + self.stage.alignment * self._alignment(
-                embeddings, inputs.is_document, labels, weights, self._margin_share(step)
+                embeddings, inputs.is_document, labels, label_weights, self._margin_share(step)
             )
         return loss
 
@@ -127,30 +132,41 @@ class Learner:
         embeddings: torch.Tensor,
         is_document: torch.Tensor,
         labels: torch.Tensor,
-        weights: torch.Tensor,
+        label_weights: torch.Tensor,
         margin_share: float,
     ) -> torch.Tensor:
         """The mean loss of all ranks' photos among all ranks' documents, the same on every rank."""
-        own = (embeddings.float(), is_document.to(embeddings.device), labels, weights)
-        everyones = self.ranks.gather(tuple(tensor.detach().cpu() for tensor in own))
-        everyones[self.ranks.rank] = own  # with its gradients
-        batch = [
-            torch.cat([t.to(embeddings.device) for t in ts]) for ts in zip(*everyones, strict=True)
-        ]
-        vectors, is_document, labels, weights = batch
+        kind = is_document.to(labels).unsqueeze(1)
+        numbers = self._everyones(torch.cat([kind, labels], dim=1), padding=_NEITHER)
+        kind, labels = numbers[:, 0], numbers[:, 1:]
+        label_weights = self._everyones(label_weights.float())
+        vectors = self._everyones(embeddings.float())
+        is_photo, is_document = kind == 0, kind == 1
         config = self.proxies.config
-        losses, met = alignment_losses(
-            vectors[~is_document],
+        losses, weights = alignment_losses(
+            vectors[is_photo],
             vectors[is_document],
-            labels[~is_document],
+            labels[is_photo],
+            label_weights[is_photo],
             labels[is_document],
             margin=(config.margin_size or 0.0) * margin_share,
             scale=config.scale or 1.0,
         )
-        weights = weights[~is_document] * met
         loss = (losses * weights).sum() / weights.sum().clamp(min=1e-12)
         # Each rank has the gradient of its own embeddings. DDP averages where the sum is the gradient of the loss.
         return loss + (self.ranks.count - 1) * (loss - loss.detach())
+
+    def _everyones(self, rows: torch.Tensor, padding: int = 0) -> torch.Tensor:
+        """The rows of all ranks, each rank's padded to the longest; its own have their gradients. Collective."""
+        shards = self.proxies.shards
+        if shards.ranks == 1:
+            return rows
+        longest = int(shards.maximum(torch.tensor(len(rows), device=rows.device)))
+        padded = rows.new_full((longest, *rows.shape[1:]), padding)
+        padded[: len(rows)] = rows
+        everyones = shards.gather(padded.detach())
+        before, after = shards.rank * longest, (shards.rank + 1) * longest
+        return torch.cat([everyones[:before], padded, everyones[after:]])
 
     # Averaged weights and checkpoints
 

@@ -255,4 +255,6 @@ def our_facts(labels: Labelled, training: TrainConfig) -> dict[str, Any]:
     photos = int((~labels.samples.is_document).sum())
     in_a_step = stage.batch_size - round(stage.document_share * stage.batch_size)
     cosines = stage.batch_size * stage.selection.active_classes(classes)
+    if stage.alignment:
+        cosines += in_a_step * (stage.batch_size - in_a_step)
     return {"classes": classes, "cosines_an_epoch": cosines * max(1, round(photos / in_a_step))}

@@ -68,7 +68,7 @@ _QUALITY = (
             **_ALIGNED,
             "name": "finetune large",
             "averaging": 0.98,
-            "max_steps": 1000,
+            "max_steps": 500,
             "encoder_lr": 2e-4,
             "heads_lr": 2e-4,
             "proxies_start": "class_means",

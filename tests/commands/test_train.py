@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 
 from oclear.commands.shared.device import denormals_flushed
@@ -238,6 +239,31 @@ def test_resuming_with_another_configuration_is_refused(
 
     refused(oclear(*command(demo, out), "--resume", *extra), message, "--overwrite")
     assert tree(out) == before
+
+
+def test_a_run_begun_before_there_were_some_keys_goes_on(oclear, demo, unbroken, tmp_path):
+    out = Path(shutil.copytree(unbroken[0], tmp_path / "out"))
+    file = out / "config.yaml"
+    config = yaml.safe_load(file.read_text())
+    del config["training"]["max_bad_images"], config["training"]["augmentation"]["hue"]
+    for stage in config["training"]["stages"]:
+        del stage["averaging"], stage["image_size"]
+    file.write_text(yaml.safe_dump(config))
+
+    refused(
+        oclear(*command(demo, out), "--resume", "training.stages.1.averaging=0.9"),
+        "training.stages.1.averaging was 0.0, is 0.9",
+    )
+    data = oclear(*command(demo, out), "--resume").json
+    assert_same(out, data, unbroken)
+
+
+def test_a_run_of_a_version_with_other_keys_is_refused(oclear, demo, unbroken, tmp_path):
+    out = Path(shutil.copytree(unbroken[0], tmp_path / "out"))
+    with (out / "config.yaml").open("a") as file:
+        file.write("telepathy: 1\n")
+
+    refused(oclear(*command(demo, out), "--resume"), "telepathy was 1, is null", "--overwrite")
 
 
 def test_resuming_on_other_samples_is_refused(oclear, demo, unbroken, tree, tmp_path):

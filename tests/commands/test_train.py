@@ -309,6 +309,27 @@ def test_a_refusal_does_not_cost_the_output_that_was_to_be_replaced(oclear, demo
     assert tree(out) == before
 
 
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("stages.0.image_size=128", "training.stages.0: image_size is for stages that train the"),
+        (
+            "stages.0.proxies_optimizer=adamw training.proxies.precision=bf16",
+            "stage 'heads': proxi",
+        ),
+    ],
+)
+def test_a_wrong_stage_does_not_cost_the_output_that_was_to_be_replaced(
+    oclear, demo, unbroken, tree, setting, message
+):
+    out, _ = unbroken
+    before = tree(out)
+
+    refused(oclear(*command(demo, out, *f"training.{setting}".split()), "--overwrite"), message)
+
+    assert tree(out) == before
+
+
 def test_overwriting_starts_anew(oclear, demo, unbroken, tmp_path):
     out = tmp_path / "out"
     out.mkdir()

@@ -5,25 +5,34 @@ import torch
 
 from oclear.config import build_config
 from oclear.errors import ConfigError
+from oclear.progress import Reporter
 from oclear.training import TrainConfig
 from oclear.training.augmentation import Augmentation, AugmentationConfig
 
 PLAIN = {"min_crop": 1.0, "flip": 0.0, "colour": 0.0, "rotation": 0.0}
 
 
-def test_a_stage_has_a_picture_size_and_changes_of_its_own(make_trainer):
+@pytest.fixture
+def larger(make_model):
+    """A model of pictures of 32 px."""
+    model = make_model()
+    model.preprocessing = model.preprocessing.model_copy(update={"size": 32})
+    return model
+
+
+def test_a_stage_has_a_picture_size_and_changes_of_its_own(make_trainer, larger):
     stages = [
         {"name": "plain", "trains": "encoder", "image_size": 24, "augmentation": PLAIN},
         {"name": "changed", "trains": "encoder"},
+        {"name": "at most the model's", "trains": "encoder", "image_size": 64},
     ]
-    trainer = make_trainer(stages)
+    trainer = make_trainer(stages, model=larger)
     trainer.run()
 
-    for number, stage in enumerate(trainer.config.stages):
+    for number, (stage, size) in enumerate(zip(trainer.config.stages, (24, 32, 32), strict=True)):
         data = trainer.opener.open(stage, number)
         rows, inputs = next(iter(data.source.steps(0, 1)))
         plain = trainer.model.preprocessing
-        size = stage.image_size or plain.size
         augment = Augmentation(
             stage.augmentation or AugmentationConfig(), plain.model_copy(update={"size": size})
         )
@@ -31,6 +40,23 @@ def test_a_stage_has_a_picture_size_and_changes_of_its_own(make_trainer):
         expected = augment(picture, (trainer.config.seed, number, 0, 0))
         assert expected.shape == (3, size, size)
         assert torch.equal(inputs.pixels[0], expected)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "is_warned"), [((24, None), False), ((24, 64), False), ((None, 24), True)]
+)
+def test_a_model_that_ends_on_small_pictures_is_warned_of(
+    make_trainer, larger, monkeypatch, sizes, is_warned
+):
+    stages = [{"trains": "encoder", "image_size": size, "max_steps": 1} for size in sizes]
+    stages.append({"trains": "proxies", "max_steps": 1})
+    said: list[str] = []
+    monkeypatch.setattr(Reporter, "say", lambda self, line: said.append(line))
+
+    make_trainer(stages, model=larger, validation=False).run()
+
+    warnings = [line for line in said if "pictures of 24 px, and the model is searched" in line]
+    assert len(warnings) == is_warned
 
 
 @pytest.mark.parametrize(

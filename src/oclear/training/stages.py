@@ -39,14 +39,21 @@ class StageConfig(BaseModel):
     batch_size: int = Field(default=128, ge=2)
     document_share: float = Field(default=0.5, ge=0, le=0.5, description="of a batch")
     image_size: int | None = Field(
-        default=None, ge=16, le=2048, description="of trained pictures; null: the model's"
+        default=None,
+        ge=16,
+        le=2048,
+        description="of trained pictures, at most the model's; null: the model's",
     )
     augmentation: AugmentationConfig | None = Field(
-        default=None, description="how far its pictures are changed; null: training.augmentation"
+        default=None,
+        description="how far its pictures are changed: replaces all of training.augmentation; null: as that says",
     )
     encoder_lr: float = Field(default=1e-4, ge=0)
     encoder_lr_decay: float = Field(
-        default=1.0, gt=0, le=1, description="rate of the encoder's first layer to its last's"
+        default=1.0,
+        gt=0,
+        le=1,
+        description="rate of the encoder's first learning layer to its last's",
     )
     heads_lr: float = Field(default=3e-4, ge=0)
     proxies_lr: float = Field(default=1e-2, ge=0)
@@ -57,7 +64,9 @@ class StageConfig(BaseModel):
         default=0.2, ge=0, le=1, description="share of the steps over which the margin grows"
     )
     alignment: float = Field(
-        default=0.0, ge=0, description="weight of the loss of photos among the batch's documents"
+        default=0.0,
+        ge=0,
+        description="weight of the loss of photos among the batch's documents, where theirs is one of them",
     )
     averaging: float = Field(
         default=0.0, ge=0, lt=1, description="decay of the moving average of weights; 0: none"
@@ -94,6 +103,10 @@ class StageConfig(BaseModel):
                 "Give alignment 0, or a document_share above 0."
             )
         return self
+
+    def trained_size(self, size: int) -> int:
+        """The size of the pictures it learns from, given the model's, which is the most."""
+        return min(self.image_size or size, size)
 
     def resolve(self, proxies: ProxyConfig) -> StageConfig:
         """The same with selection and optimiser set.

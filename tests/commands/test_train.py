@@ -339,23 +339,71 @@ def test_overwriting_starts_anew(oclear, demo, unbroken, tmp_path):
     assert_same(out, data, unbroken)
 
 
-def test_starting_from_a_model_keeps_its_encoders_and_text(oclear, demo, tmp_path):
-    start = TwoTowerModel.from_pretrained(demo.out / "training")
-    heads_only = ["training.stages=[{name: h, trains: heads, max_steps: 2, batch_size: 8}]"]
-    heads_only.append("training.stages.0.heads_lr=0.1")
+HEADS_ONLY = ["training.stages=[{name: h, trains: heads, max_steps: 2, batch_size: 8}]"]
 
-    found = oclear(
-        *command(demo, tmp_path / "out"), "--from", demo.out / "training", *heads_only
-    ).json
+
+def from_demo(demo: Any, out: Path, *extra: object) -> list[str]:
+    """The command line to start from the demo's model, and nothing said of the model itself."""
+    words = [word for word in command(demo, out) if not word.startswith(("model.", "training."))]
+    return [str(w) for w in (*words, "--from", demo.out / "training", *HEADS_ONLY, *extra)]
+
+
+def demo_text(demo: Any) -> str:
+    """The text encoder of the demo's model."""
+    config: dict[str, Any] = yaml.safe_load((demo.out / "config.yaml").read_text())
+    return str(config["model"]["text_encoder"])
+
+
+def test_starting_from_a_model_keeps_its_encoders_and_text(oclear, demo, tmp_path):
+    out = tmp_path / "out"
+    start = TwoTowerModel.from_pretrained(demo.out / "training")
+
+    found = oclear(*from_demo(demo, out, "training.stages.0.heads_lr=0.1")).json
 
     assert found["steps"] == 2
-    model = TwoTowerModel.from_pretrained(tmp_path / "out")
+    model = TwoTowerModel.from_pretrained(out)
     assert model.config == start.config
+    written = yaml.safe_load((out / "config.yaml").read_text())
+    assert written["model"] == start.config.model_dump(mode="json")
+    assert written["model"]["embedding_dim"] == 32, "which is not the default"
     before, after = start.state_dict(), model.state_dict()
     changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
     assert changed <= {"heads"}
     centred = [name for name in before if name.endswith("_mean") and name.startswith("heads")]
     assert all(torch.equal(before[name], after[name]) for name in centred)
+
+
+def test_starting_from_a_model_takes_its_pictures_at_another_size(oclear, demo, tmp_path):
+    out, same = tmp_path / "out", f"model.text_encoder={demo_text(demo)}"
+
+    oclear(*from_demo(demo, out, "model.image_size=48", same)).json  # noqa: B018
+
+    model = TwoTowerModel.from_pretrained(out)
+    assert (model.preprocessing.size, model.config.image_size) == (48, 48)
+    assert yaml.safe_load((out / "config.yaml").read_text())["model"]["image_size"] == 48
+    refused(oclear(*from_demo(demo, out, "--resume")), "model.image_size was 48, is 32")
+    assert oclear(*from_demo(demo, out, "--resume", "model.image_size=48")).code == 0
+    # What the hint advises: all that was written down, given again.
+    assert oclear(*from_demo(demo, out, "--resume", "--config", out / "config.yaml")).code == 0
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("model.embedding_dim=64", "model.embedding_dim 64: the model of --from has 32"),
+        ("model.embedding_dim=256", "model.embedding_dim 256: the model of --from has 32"),
+        ("model.preset=paper", 'model.image_encoder "microsoft/resnet-50": the model of --from'),
+        ("model.text_columns=[title]", 'the model of --from has ["title", "description"]'),
+    ],
+)
+def test_a_model_to_start_from_is_not_made_another(oclear, demo, unbroken, tree, setting, message):
+    out, _ = unbroken
+    before = tree(out)
+
+    found = oclear(*from_demo(demo, out, "--overwrite", setting))
+
+    refused(found, message, "Only model.image_size may be another")
+    assert tree(out) == before
 
 
 def test_without_truth_training_is_validated_on_held_out_clicks(

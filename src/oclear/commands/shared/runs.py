@@ -93,6 +93,12 @@ def refuse_other_run(path: Path, config: BaseModel, inputs: Mapping[str, Any]) -
         InputError: They differ.
         FormatError: ``config.yaml`` or ``run.json`` are damaged.
     """
+    refuse_other_config(path, config)
+    refuse_other_inputs(path, inputs)
+
+
+def refuse_other_config(path: Path, config: BaseModel) -> None:
+    """The half of :func:`refuse_other_run` that compares configurations."""
     try:
         before = yaml.safe_load((path / "config.yaml").read_text())
     except (OSError, ValueError, yaml.YAMLError) as error:
@@ -107,6 +113,10 @@ def refuse_other_run(path: Path, config: BaseModel, inputs: Mapping[str, Any]) -
             f"{path}: --resume with another configuration than the run was begun with: {changed[0]}{more}",
             f"Give --config {path / 'config.yaml'} and no overrides, or start again with --overwrite.",
         )
+
+
+def refuse_other_inputs(path: Path, inputs: Mapping[str, Any]) -> None:
+    """The half of :func:`refuse_other_run` that compares inputs."""
     known = (_record(path) or {}).get("inputs", {})
     for name, value in inputs.items():
         now = None if value is None else str(value)

@@ -85,6 +85,27 @@ def test_a_flip_is_a_mirror_image():
     assert flipped[:, :, :8].float().mean() > flipped[:, :, -8:].float().mean()
 
 
+@pytest.mark.parametrize("size", [(4000, 3000), (600, 3000), (64, 48), (100, 30)])
+@pytest.mark.parametrize("min_crop", [0.05, 0.2, 0.35, 1.0])
+@pytest.mark.parametrize("fit", ["pad", "crop", "stretch"])
+def test_no_crop_is_enlarged_that_need_not_be(size, min_crop, fit):
+    """The smallest crop is still as large as the model's pictures, if the picture was."""
+    preprocessing = PREPROCESSING.model_copy(update={"fit": fit})
+    augmentation = Augmentation(OFF.model_copy(update={"min_crop": min_crop}), preprocessing)
+
+    reduced = augmentation._reduce(Image.new("RGB", size)).size
+
+    side = max if fit == "pad" else min
+    wanted = min(side(size), preprocessing.size / (min_crop / (4 / 3)) ** 0.5)
+    assert side(reduced) >= wanted - 1
+    if fit == "pad" and min_crop >= 0.35:
+        assert max(reduced) <= 2 * preprocessing.size, "what is usual stays quick"
+    # The decoder leaves at least twice this of the shorter side.
+    assert 2 * augmentation.decoded_size >= wanted
+    if min_crop >= 0.35:
+        assert augmentation.decoded_size == preprocessing.size
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 2), (2000, 1500)])
 def test_pictures_of_any_size(size):
     for shade in ("black", "white"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from io import BytesIO
 
@@ -15,6 +16,9 @@ from oclear.training.background import backdrop, foreground_mask
 
 DrawPhoto = Callable[[np.random.Generator], Image.Image | None]
 """Draws a photo to stand a document's thing on; None where there is none."""
+
+
+_MOST_ASPECT = 4 / 3  # a crop's, to that of the whole
 
 
 class AugmentationConfig(BaseModel):
@@ -53,6 +57,15 @@ class Augmentation:
     def __init__(self, config: AugmentationConfig, preprocessing: ImagePreprocessing) -> None:
         self.config = config
         self.preprocessing = preprocessing
+        smallest = math.sqrt(
+            config.min_crop / _MOST_ASPECT
+        )  # a crop's side, as a share of the picture's
+        self._needed = math.ceil(preprocessing.size / smallest)
+
+    @property
+    def decoded_size(self) -> int:
+        """The ``target_size`` to decode pictures for, of which the decoder gives twice as much."""
+        return max(self.preprocessing.size, math.ceil(self._needed / 2))
 
     def __call__(
         self, image: Image.Image, seed: tuple[int, ...], draw_photo: DrawPhoto | None = None
@@ -108,8 +121,12 @@ class Augmentation:
         return self.preprocessing(image)
 
     def _reduce(self, image: Image.Image) -> Image.Image:
-        """At most twice as large as needed: changing many pixels that go anyway is slow."""
+        """As large as the smallest crop needs, and twice the size in the end: changing more pixels is slow."""
         side = 2 * self.preprocessing.size
+        if self.preprocessing.fit == "pad":
+            side = max(side, self._needed)
+        else:  # the shorter side fills the square
+            side = max(side, math.ceil(self._needed * max(image.size) / min(image.size)))
         if max(image.size) > side:
             image = image.copy()
             image.thumbnail((side, side))
@@ -120,7 +137,7 @@ def _crop(image: Image.Image, min_crop: float, rng: np.random.Generator) -> Imag
     """A random part with between ``min_crop`` and all of the area, its aspect up to 4:3 off."""
     width, height = image.size
     area = rng.uniform(min_crop, 1.0)
-    aspect = np.exp(rng.uniform(-np.log(4 / 3), np.log(4 / 3)))
+    aspect = np.exp(rng.uniform(-np.log(_MOST_ASPECT), np.log(_MOST_ASPECT)))
     w = min(width, max(1, round(width * np.sqrt(area * aspect))))
     h = min(height, max(1, round(height * np.sqrt(area / aspect))))
     left, top = int(rng.integers(width - w + 1)), int(rng.integers(height - h + 1))

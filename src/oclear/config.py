@@ -153,8 +153,10 @@ def _first_fault(kind: type[BaseModel], error: ValidationError) -> ConfigError:
         return ConfigError(
             f"unknown configuration key '{key}'", nearest_name(path[-1], _known(kind, path[:-1]))
         )
-    message = fault["msg"].removeprefix("Value error, ")
-    return ConfigError(f"{key}: {message} (found {fault['input']!r})")
+    message, _, hint = fault["msg"].removeprefix("Value error, ").partition("\n")
+    # Of values that do not go together, the message names those; all of their section would hide them.
+    found = "" if isinstance(fault["input"], Mapping) else f" (found {fault['input']!r})"
+    return ConfigError(f"{key}: {message}{found}", hint or None)
 
 
 def _known(kind: type[BaseModel], path: Sequence[str]) -> list[str]:

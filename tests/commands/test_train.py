@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 
 from oclear.commands.shared.device import denormals_flushed
@@ -240,6 +241,31 @@ def test_resuming_with_another_configuration_is_refused(
     assert tree(out) == before
 
 
+def test_a_run_begun_before_there_were_some_keys_goes_on(oclear, demo, unbroken, tmp_path):
+    out = Path(shutil.copytree(unbroken[0], tmp_path / "out"))
+    file = out / "config.yaml"
+    config = yaml.safe_load(file.read_text())
+    del config["training"]["max_bad_images"], config["training"]["augmentation"]["hue"]
+    for stage in config["training"]["stages"]:
+        del stage["averaging"], stage["image_size"]
+    file.write_text(yaml.safe_dump(config))
+
+    refused(
+        oclear(*command(demo, out), "--resume", "training.stages.1.averaging=0.9"),
+        "training.stages.1.averaging was 0.0, is 0.9",
+    )
+    data = oclear(*command(demo, out), "--resume").json
+    assert_same(out, data, unbroken)
+
+
+def test_a_run_of_a_version_with_other_keys_is_refused(oclear, demo, unbroken, tmp_path):
+    out = Path(shutil.copytree(unbroken[0], tmp_path / "out"))
+    with (out / "config.yaml").open("a") as file:
+        file.write("telepathy: 1\n")
+
+    refused(oclear(*command(demo, out), "--resume"), "telepathy was 1, is null", "--overwrite")
+
+
 def test_resuming_on_other_samples_is_refused(oclear, demo, unbroken, tree, tmp_path):
     out, _ = unbroken
     tables = ("--items", demo.shop, "--queries", demo.shop, "--labels", "truth")
@@ -283,6 +309,27 @@ def test_a_refusal_does_not_cost_the_output_that_was_to_be_replaced(oclear, demo
     assert tree(out) == before
 
 
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("stages.0.image_size=128", "training.stages.0: image_size is for stages that train the"),
+        (
+            "stages.0.proxies_optimizer=adamw training.proxies.precision=bf16",
+            "stage 'heads': proxi",
+        ),
+    ],
+)
+def test_a_wrong_stage_does_not_cost_the_output_that_was_to_be_replaced(
+    oclear, demo, unbroken, tree, setting, message
+):
+    out, _ = unbroken
+    before = tree(out)
+
+    refused(oclear(*command(demo, out, *f"training.{setting}".split()), "--overwrite"), message)
+
+    assert tree(out) == before
+
+
 def test_overwriting_starts_anew(oclear, demo, unbroken, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
@@ -292,23 +339,71 @@ def test_overwriting_starts_anew(oclear, demo, unbroken, tmp_path):
     assert_same(out, data, unbroken)
 
 
-def test_starting_from_a_model_keeps_its_encoders_and_text(oclear, demo, tmp_path):
-    start = TwoTowerModel.from_pretrained(demo.out / "training")
-    heads_only = ["training.stages=[{name: h, trains: heads, max_steps: 2, batch_size: 8}]"]
-    heads_only.append("training.stages.0.heads_lr=0.1")
+HEADS_ONLY = ["training.stages=[{name: h, trains: heads, max_steps: 2, batch_size: 8}]"]
 
-    found = oclear(
-        *command(demo, tmp_path / "out"), "--from", demo.out / "training", *heads_only
-    ).json
+
+def from_demo(demo: Any, out: Path, *extra: object) -> list[str]:
+    """The command line to start from the demo's model, and nothing said of the model itself."""
+    words = [word for word in command(demo, out) if not word.startswith(("model.", "training."))]
+    return [str(w) for w in (*words, "--from", demo.out / "training", *HEADS_ONLY, *extra)]
+
+
+def demo_text(demo: Any) -> str:
+    """The text encoder of the demo's model."""
+    config: dict[str, Any] = yaml.safe_load((demo.out / "config.yaml").read_text())
+    return str(config["model"]["text_encoder"])
+
+
+def test_starting_from_a_model_keeps_its_encoders_and_text(oclear, demo, tmp_path):
+    out = tmp_path / "out"
+    start = TwoTowerModel.from_pretrained(demo.out / "training")
+
+    found = oclear(*from_demo(demo, out, "training.stages.0.heads_lr=0.1")).json
 
     assert found["steps"] == 2
-    model = TwoTowerModel.from_pretrained(tmp_path / "out")
+    model = TwoTowerModel.from_pretrained(out)
     assert model.config == start.config
+    written = yaml.safe_load((out / "config.yaml").read_text())
+    assert written["model"] == start.config.model_dump(mode="json")
+    assert written["model"]["embedding_dim"] == 32, "which is not the default"
     before, after = start.state_dict(), model.state_dict()
     changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
     assert changed <= {"heads"}
     centred = [name for name in before if name.endswith("_mean") and name.startswith("heads")]
     assert all(torch.equal(before[name], after[name]) for name in centred)
+
+
+def test_starting_from_a_model_takes_its_pictures_at_another_size(oclear, demo, tmp_path):
+    out, same = tmp_path / "out", f"model.text_encoder={demo_text(demo)}"
+
+    oclear(*from_demo(demo, out, "model.image_size=48", same)).json  # noqa: B018
+
+    model = TwoTowerModel.from_pretrained(out)
+    assert (model.preprocessing.size, model.config.image_size) == (48, 48)
+    assert yaml.safe_load((out / "config.yaml").read_text())["model"]["image_size"] == 48
+    refused(oclear(*from_demo(demo, out, "--resume")), "model.image_size was 48, is 32")
+    assert oclear(*from_demo(demo, out, "--resume", "model.image_size=48")).code == 0
+    # What the hint advises: all that was written down, given again.
+    assert oclear(*from_demo(demo, out, "--resume", "--config", out / "config.yaml")).code == 0
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("model.embedding_dim=64", "model.embedding_dim 64: the model of --from has 32"),
+        ("model.embedding_dim=256", "model.embedding_dim 256: the model of --from has 32"),
+        ("model.preset=paper", 'model.image_encoder "microsoft/resnet-50": the model of --from'),
+        ("model.text_columns=[title]", 'the model of --from has ["title", "description"]'),
+    ],
+)
+def test_a_model_to_start_from_is_not_made_another(oclear, demo, unbroken, tree, setting, message):
+    out, _ = unbroken
+    before = tree(out)
+
+    found = oclear(*from_demo(demo, out, "--overwrite", setting))
+
+    refused(found, message, "Only model.image_size may be another")
+    assert tree(out) == before
 
 
 def test_without_truth_training_is_validated_on_held_out_clicks(

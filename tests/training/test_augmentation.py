@@ -6,7 +6,12 @@ import torch
 from PIL import Image, ImageDraw
 
 from oclear.model import ImagePreprocessing
-from oclear.training.augmentation import Augmentation, AugmentationConfig
+from oclear.training.augmentation import (
+    Augmentation,
+    AugmentationConfig,
+    _crop,
+    _draw_crop,
+)
 
 PREPROCESSING = ImagePreprocessing(size=32)
 OFF = AugmentationConfig(min_crop=1, flip=0, colour=0, rotation=0)
@@ -83,6 +88,27 @@ def test_a_flip_is_a_mirror_image():
 
     assert plain[:, :, :8].float().mean() < plain[:, :, -8:].float().mean()
     assert flipped[:, :, :8].float().mean() > flipped[:, :, -8:].float().mean()
+
+
+@pytest.mark.parametrize("size", [(4000, 3000), (600, 3000), (64, 48), (100, 30)])
+@pytest.mark.parametrize("min_crop", [0.05, 0.2, 0.35, 1.0])
+@pytest.mark.parametrize("fit", ["pad", "crop", "stretch"])
+def test_pictures_are_reduced_to_what_their_crop_needs(size, min_crop, fit):
+    preprocessing = PREPROCESSING.model_copy(update={"fit": fit})
+    augmentation = Augmentation(OFF.model_copy(update={"min_crop": min_crop}), preprocessing)
+    side = max if fit == "pad" else min
+    for seed in range(5):
+        box = _draw_crop(min_crop, np.random.default_rng(seed))
+        image = Image.new("RGB", size)
+        before, after = (
+            side(_crop(one, box).size) for one in (image, augmentation._reduce(image, box))
+        )
+        assert abs(after - min(before, preprocessing.size)) <= 1
+    # The decoder leaves at least twice this of the shorter side.
+    smallest = (min_crop / (4 / 3)) ** 0.5
+    assert 2 * augmentation.decoded_size * smallest >= preprocessing.size
+    if min_crop >= 0.35:
+        assert augmentation.decoded_size == preprocessing.size, "what is usual stays quick"
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 2), (2000, 1500)])

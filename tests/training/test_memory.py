@@ -112,6 +112,13 @@ def test_a_refusal_names_need_and_room_and_what_to_turn(part, hint):
     assert second.startswith(hint)
 
 
+def test_a_refusal_names_the_picture_size_of_the_stage_where_it_has_its_own():
+    stages = [{"name": "heads"}, {"name": "small", "trains": "encoder", "image_size": 160}]
+    found = [Estimate(config(stages=stages), "all", "small", {"activations": 90 * GB})]
+    with pytest.raises(InputError, match=r"Lower batch_size or training\.stages\.1\.image_size,"):
+        choose(found, 10 * GB)
+
+
 def test_adamw_where_it_cannot_be_is_refused_by_name():
     stages = [{"name": "late", "proxies_optimizer": "adamw", "selection": {"kind": "knn"}}]
     with pytest.raises(ConfigError, match=r"stage 'late': proxies_optimizer adamw .* knn in fp32"):
@@ -148,6 +155,17 @@ def test_the_deeper_a_stage_learns_the_more_it_needs_and_the_model_stays_as_it_w
         assert found["activations"] == 32 * 8 * 2, "fp16 embeddings"
     twice = model_memory(model, StageConfig(name="s", trains=trains), 64)
     assert twice["activations"] == pytest.approx(2 * found["activations"], rel=0.01)
+
+
+def test_small_pictures_take_less_and_none_are_larger_than_the_models(make_model):
+    model = make_model()
+    model.preprocessing = ImagePreprocessing(size=64)
+
+    def activations(size: int | None) -> int:
+        stage = StageConfig(name="s", trains="encoder", image_size=size)
+        return model_memory(model, stage, 8)["activations"]
+
+    assert activations(32) < activations(64) == activations(None) == activations(128)
 
 
 def test_there_is_room_and_this_process_has_some(make_model):

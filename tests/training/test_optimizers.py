@@ -78,6 +78,19 @@ def test_early_layers_learn_slower_and_the_first_ones_not_at_all(make_model: Cal
     assert optimizers.rate == pytest.approx(rate_factor(50, 100, 0.1)), "of the last layer"
 
 
+def test_the_last_layer_learns_at_the_whole_rate_however_much_is_frozen(make_model: Callable):
+    model = make_model()
+    settings = {"encoder_lr": 1.0, "encoder_lr_decay": 0.25, "frozen_share": 0.999}
+
+    optimizers = Optimizers(model, ProxyClassifier(3, 8), stage(trains="encoder", **settings), 0)
+
+    *frozen, last = model.image_encoder.parameters()
+    assert not any(p.requires_grad for p in frozen)
+    assert last.requires_grad
+    first = optimizers._all[0].param_groups[0]
+    assert (first["params"], first["peak_lr"]) == ([last], 1.0)
+
+
 @pytest.mark.parametrize(
     ("selection", "precision", "expected"),
     [("all", "fp32", "adamw"), ("all", "bf16", "adagrad"), ("knn", "fp32", "adagrad")],

@@ -21,12 +21,13 @@ from oclear.commands.shared.device import denormals_flushed, place
 from oclear.commands.shared.result import CommandResult
 from oclear.commands.shared.runs import (
     is_begun,
-    refuse_other_run,
+    refuse_other_config,
+    refuse_other_inputs,
     refuse_overwriting,
     run_folder,
 )
 from oclear.config import write_run_record
-from oclear.errors import FormatError, InputError
+from oclear.errors import ConfigError, FormatError, InputError
 from oclear.governance import read_samples
 from oclear.model import ModelConfig, TwoTowerModel
 from oclear.progress import Reporter
@@ -77,9 +78,10 @@ def train(
         items: The catalogue.
         queries: The photos; ``split = train`` is learned from. The best checkpoint is chosen on ``split = val`` where
             its true items are given, else on clicks that categorize held out.
-        start: A model whose weights to start from, instead of pretrained encoders.
+        start: A model whose weights to start from, instead of pretrained encoders. It says what the model is made of;
+            the size of its pictures may be another.
         out: Gets ``model/``, ``proxies/``, ``checkpoints/`` and ``metrics.jsonl``. Under torchrun all ranks see it.
-        config: Model and curriculum.
+        config: Model and curriculum. With ``start``, values of the model that were given have to be those of the start.
         reporter: Says what happens.
         overwrite: Replace ``out``.
         resume: Go on where a killed run stopped.
@@ -87,6 +89,7 @@ def train(
 
     Raises:
         InputError: Options or tables that do not go together.
+        ConfigError: The model is to be another one than ``start``.
         StoppedByOtherRankError: Another process failed, and says why.
     """
     with joined_ranks() as ranks:
@@ -132,17 +135,20 @@ def _train(
     )
     goes_on = resume and is_begun(out, "train")
     if goes_on:
-        refuse_other_run(out, config, {"from": start})
+        refuse_other_inputs(out, {"from": start})
     elif not overwrite:
         refuse_non_empty(out)
+    started = None
+    if start is not None:
+        started, config = _start_model(start, config)
+    if goes_on:
+        refuse_other_config(out, config)
     ranks.wait()  # until all have seen the folder as it was
 
     torch.manual_seed(config.training.seed)
-    model = place(
-        TwoTowerModel.from_encoders(config.model)
-        if start is None
-        else TwoTowerModel.from_pretrained(start)
-    ).eval()
+    if started is None:
+        started = TwoTowerModel.from_encoders(config.model)
+    model = place(started).eval()
     names = model.text_columns_of(item_table.table.column_names)
     data = TrainingData(
         sample_set,
@@ -195,6 +201,30 @@ def _train(
         f"final loss {result.final_loss:.4f}, validation Identical@1 {score}"
     )
     return CommandResult(data_out, view)
+
+
+def _start_model(
+    start: Path, config: TrainCommandConfig
+) -> tuple[TwoTowerModel, TrainCommandConfig]:
+    """The model to start from, at the picture size that is asked for, and the configuration as it then is.
+
+    Raises:
+        ConfigError: Anything else of the model was given and is not so.
+    """
+    model = TwoTowerModel.from_pretrained(start)
+    given, own = config.model, model.config
+    for name in ModelConfig.model_fields:
+        wanted, found = getattr(given, name), getattr(own, name)
+        if name in given.model_fields_set - {"image_size"} and wanted != found:
+            raise ConfigError(
+                f"model.{name} {json.dumps(wanted)}: the model of --from has {json.dumps(found)}",
+                "Its architecture comes from --from: leave the key out. Only model.image_size may be another.",
+            )
+    size = given.image_size
+    if size is not None and size != model.preprocessing.size:
+        model.preprocessing = model.preprocessing.model_copy(update={"size": size})
+        model.config = own.model_copy(update={"image_size": size})
+    return model, config.model_copy(update={"model": model.config})
 
 
 def _settled(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from io import BytesIO
 from typing import NamedTuple
@@ -16,6 +17,9 @@ from oclear.training.background import backdrop, foreground_mask
 
 DrawPhoto = Callable[[np.random.Generator], Image.Image | None]
 """Draws a photo to stand a document's thing on; None where there is none."""
+
+
+_MOST_ASPECT = 4 / 3  # a crop's, to that of the whole
 
 
 class AugmentationConfig(BaseModel):
@@ -54,6 +58,16 @@ class Augmentation:
     def __init__(self, config: AugmentationConfig, preprocessing: ImagePreprocessing) -> None:
         self.config = config
         self.preprocessing = preprocessing
+
+    @property
+    def decoded_size(self) -> int:
+        """The ``target_size`` to decode pictures for: the decoder leaves twice as much, and crops need more than half.
+
+        Where crops may be small, that is too little.
+        """
+        smallest = math.sqrt(self.config.min_crop / _MOST_ASPECT)  # side, as a share of the whole's
+        needed = math.ceil(self.preprocessing.size / smallest / 2)
+        return max(self.preprocessing.size, needed)
 
     def __call__(
         self, image: Image.Image, seed: tuple[int, ...], draw_photo: DrawPhoto | None = None
@@ -135,7 +149,7 @@ class _Box(NamedTuple):
 def _draw_crop(min_crop: float, rng: np.random.Generator) -> _Box:
     """A random part with between ``min_crop`` and all of the area, its aspect up to 4:3 off."""
     area = rng.uniform(min_crop, 1.0)
-    aspect = np.exp(rng.uniform(-np.log(4 / 3), np.log(4 / 3)))
+    aspect = np.exp(rng.uniform(-np.log(_MOST_ASPECT), np.log(_MOST_ASPECT)))
     width, height = min(1.0, np.sqrt(area * aspect)), min(1.0, np.sqrt(area / aspect))
     left, top = rng.uniform(0, 1, 2) * (1 - width, 1 - height)
     return _Box(left, top, width, height)

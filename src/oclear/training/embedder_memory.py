@@ -28,7 +28,7 @@ def model_memory(model: TwoTowerModel, stage: StageConfig, batch: int) -> dict[s
         stage: Says what learns.
         batch: Samples of one rank.
     """
-    size = stage.image_size or model.preprocessing.size
+    size = stage.trained_size(model.preprocessing.size)
     learning = {parameter for _, parameter in learning_parameters(model, stage)}
     documents = round(stage.document_share * batch)
     level = CACHED_LEVEL[stage.trains]

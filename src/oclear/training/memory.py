@@ -20,7 +20,7 @@ _USABLE = 0.9  # of the room: an allocator keeps more than it gives
 Kind = Literal["all", "knn", "uniform"]
 
 _WHAT_TO_TURN = {
-    "activations": "Lower batch_size or model.image_size, or take more ranks.",
+    "activations": "Lower batch_size or {image_size}, or take more ranks.",
     "encoding": "Lower model.image_size.",
     "proxies: step": "Lower batch_size or selection.budget, or take more ranks.",
     "proxies: graph": "Take selection.kind=uniform, fewer selection.neighbours, or more ranks.",
@@ -105,11 +105,20 @@ def choose(found: list[Estimate], room: int) -> tuple[TrainConfig, str]:
             return taken.config, f"{taken.name}: {reason}"
     least = min(found, key=lambda one: one.total)
     part = max(least.parts, key=lambda name: least.parts[name])
+    hint = _WHAT_TO_TURN.get(part, _MORE_RANKS)
     raise InputError(
         f"stage '{least.stage}' needs {gigabytes(least.total)} GB a process and may have {gigabytes(usable)}: "
         f"{least.name}; {gigabytes(least.parts[part])} GB of it for '{part}'",
-        _WHAT_TO_TURN.get(part, _MORE_RANKS),
+        hint.format(image_size=_image_size_of(least)),
     )
+
+
+def _image_size_of(estimate: Estimate) -> str:
+    """The key that the size of the stage's pictures comes from."""
+    for number, stage in enumerate(estimate.config.stages):
+        if stage.name == estimate.stage and stage.image_size is not None:
+            return f"training.stages.{number}.image_size"
+    return "model.image_size"
 
 
 def gigabytes(size: float) -> str:

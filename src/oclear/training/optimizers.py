@@ -156,7 +156,8 @@ def learning_parameters(
 ) -> list[tuple[str, torch.nn.Parameter]]:
     """Names and parameters of the model that learn in a stage, in the order of the network."""
     encoder = [name for name, _ in model.named_parameters() if name.startswith(_ENCODER)]
-    frozen = set(encoder[: round(stage.frozen_share * len(encoder))])
+    # The last one learns, however much is frozen: a stage that trains the encoder would train none of it.
+    frozen = set(encoder[:-1][: round(stage.frozen_share * len(encoder))])
     found = []
     for name, parameter in model.named_parameters():
         # Residuals of strength 0 are multiplied by nothing, which is no gradient.
@@ -177,9 +178,11 @@ def _by_layer(
     """
     if stage.encoder_lr_decay == 1:
         return [(encoder, stage.encoder_lr)]
-    depths = np.linspace(1, 0, len(encoder))
+    depths = np.linspace(
+        0, 1, len(encoder)
+    )  # from the last one on, which has the whole rate if it is alone
     rates = stage.encoder_lr * stage.encoder_lr_decay**depths
-    return [([p], float(rate)) for p, rate in zip(reversed(encoder), rates[::-1], strict=True)]
+    return [([p], float(rate)) for p, rate in zip(reversed(encoder), rates, strict=True)]
 
 
 def rate_factor(step: int, total: int, warmup_share: float) -> float:

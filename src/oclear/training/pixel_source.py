@@ -107,7 +107,7 @@ class PixelSource:
 
     def _augmented(self, row: int, step: int, place: int) -> torch.Tensor:
         pictures, picture = self._picture(row)
-        image = pictures.load(picture, target_size=self._augmentation.preprocessing.size)
+        image = pictures.load(picture, target_size=self._augmentation.decoded_size)
         draw_photo = self._draw_photo if self.data.samples.is_document[row] else None
         return self._augmentation(image, (*self._seed, step, place), draw_photo)
 

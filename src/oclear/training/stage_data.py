@@ -136,8 +136,7 @@ class StageOpener:
         data = replace(self.data, samples=samples)
         if level is None or caches is None:
             pixels = self.model.preprocessing
-            if stage.image_size is not None:
-                pixels = pixels.model_copy(update={"size": stage.image_size})
+            pixels = pixels.model_copy(update={"size": stage.trained_size(pixels.size)})
             augmentation = Augmentation(stage.augmentation or self.config.augmentation, pixels)
             source: Source = PixelSource(
                 self.model, data, sampler, augmentation, self.texts, seed, self.ranks

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import json
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from oclear.errors import ConfigError
 from oclear.proxies import ProxyConfig, SelectionConfig
@@ -38,14 +39,21 @@ class StageConfig(BaseModel):
     batch_size: int = Field(default=128, ge=2)
     document_share: float = Field(default=0.5, ge=0, le=0.5, description="of a batch")
     image_size: int | None = Field(
-        default=None, ge=16, le=2048, description="of trained pictures; null: the model's"
+        default=None,
+        ge=16,
+        le=2048,
+        description="of trained pictures, at most the model's; null: the model's",
     )
     augmentation: AugmentationConfig | None = Field(
-        default=None, description="how far its pictures are changed; null: training.augmentation"
+        default=None,
+        description="how far its pictures are changed: replaces all of training.augmentation; null: as that says",
     )
     encoder_lr: float = Field(default=1e-4, ge=0)
     encoder_lr_decay: float = Field(
-        default=1.0, gt=0, le=1, description="rate of the encoder's first layer to its last's"
+        default=1.0,
+        gt=0,
+        le=1,
+        description="rate of the encoder's first learning layer to its last's",
     )
     heads_lr: float = Field(default=3e-4, ge=0)
     proxies_lr: float = Field(default=1e-2, ge=0)
@@ -56,7 +64,9 @@ class StageConfig(BaseModel):
         default=0.2, ge=0, le=1, description="share of the steps over which the margin grows"
     )
     alignment: float = Field(
-        default=0.0, ge=0, description="weight of the loss of photos among the batch's documents"
+        default=0.0,
+        ge=0,
+        description="weight of the loss of photos among the batch's documents, where theirs is one of them",
     )
     averaging: float = Field(
         default=0.0, ge=0, lt=1, description="decay of the moving average of weights; 0: none"
@@ -69,6 +79,35 @@ class StageConfig(BaseModel):
         default=None, description="which classes a step compares with; null: training.proxies'"
     )
 
+    @model_validator(mode="after")
+    def _refuse_idle(self) -> Self:
+        """A setting that would do nothing is a mistake, found before a run touches anything."""
+        if self.trains != "encoder":
+            for name in ("frozen_share", "image_size", "encoder_lr_decay", "augmentation"):
+                default = type(self).model_fields[name].default
+                if getattr(self, name) != default:
+                    raise ValueError(
+                        f"{name} is for stages that train the encoder, and stage '{self.name}' trains {self.trains}\n"
+                        f"Give {name} {json.dumps(default)}, or trains encoder."
+                    )
+        if self.trains == "proxies":
+            for name in ("alignment", "averaging"):
+                if getattr(self, name):
+                    raise ValueError(
+                        f"{name} is for stages that train the model, and stage '{self.name}' trains proxies alone\n"
+                        f"Give {name} 0, or trains heads, fusion or encoder."
+                    )
+        if self.alignment and not self.document_share:
+            raise ValueError(
+                f"alignment compares photos with documents, and stage '{self.name}' has no documents in its batches\n"
+                "Give alignment 0, or a document_share above 0."
+            )
+        return self
+
+    def trained_size(self, size: int) -> int:
+        """The size of the pictures it learns from, given the model's, which is the most."""
+        return min(self.image_size or size, size)
+
     def resolve(self, proxies: ProxyConfig) -> StageConfig:
         """The same with selection and optimiser set.
 
@@ -76,10 +115,9 @@ class StageConfig(BaseModel):
             proxies: Its selection is taken where the stage has none of its own.
 
         Raises:
-            ConfigError: A setting of the encoder where it is frozen; several centres with knn; AdamW, which writes
-                every row, where only some rows have a gradient or rows are bf16.
+            ConfigError: Several centres with knn; AdamW, which writes every row, where only some rows have a gradient
+                or rows are bf16.
         """
-        self._refuse_idle()
         selection = self.selection or proxies.selection
         if selection.kind == "knn" and proxies.sub_centres > 1:
             raise ConfigError(
@@ -97,23 +135,6 @@ class StageConfig(BaseModel):
                 "Give adagrad, momentum or auto.",
             )
         return self.model_copy(update={"selection": selection, "proxies_optimizer": optimizer})
-
-    def _refuse_idle(self) -> None:
-        """A setting that would do nothing is a mistake."""
-        if self.trains == "encoder":
-            return
-        for name in ("frozen_share", "image_size", "encoder_lr_decay", "augmentation"):
-            if getattr(self, name) != type(self).model_fields[name].default:
-                raise ConfigError(
-                    f"stage '{self.name}': {name} is for stages that train the encoder, "
-                    f"and this one trains {self.trains}",
-                    "Leave it out, or give trains encoder.",
-                )
-        if self.alignment and self.trains == "proxies":
-            raise ConfigError(
-                f"stage '{self.name}': alignment moves embeddings, and this stage trains proxies alone",
-                "Leave it out, or give trains heads, fusion or encoder.",
-            )
 
 
 def frozen_then_finetuned(
@@ -164,6 +185,12 @@ class TrainConfig(BaseModel):
     validation_gallery: int = Field(default=5000, ge=1)
     checkpoint_minutes: float = Field(default=2.0, ge=0)
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _stages_go_with_proxies(self) -> Self:
+        for stage in self.stages:
+            stage.resolve(self.proxies)  # what it refuses is refused before a run touches anything
+        return self
 
     def resolve(self, num_classes: int) -> TrainConfig:
         """The same with all that depends on the number of classes set."""

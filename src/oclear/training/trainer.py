@@ -116,6 +116,7 @@ class Trainer:
 
     def run(self) -> TrainResult:
         """Trains to the end, from the last checkpoint where there is one; the best weights remain."""
+        self._warn_of_small_pictures()
         saved = self._restore()
         self.opener = StageOpener(
             self.model,
@@ -196,6 +197,16 @@ class Trainer:
             )
         progress.step += 1
         progress.total_step += 1
+
+    def _warn_of_small_pictures(self) -> None:
+        """Said before hours are spent: pictures are searched at a size that the encoder did not learn last."""
+        size = self.model.preprocessing.size
+        last = next((s for s in reversed(self.config.stages) if s.trains == "encoder"), None)
+        if last is not None and last.trained_size(size) != size:
+            self.reporter.say(
+                f"warning: stage '{last.name}' is the last to train the encoder, on pictures of {last.image_size} px, "
+                f"and the model is searched at {size}. End on a stage without image_size, or lower model.image_size."
+            )
 
     # The start of a stage
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
-from oclear.errors import FormatError, InputError, OclearError
+from oclear.errors import ConfigError, FormatError, InputError, OclearError
 from oclear.tables import atomic_folder, find_table
 
 
@@ -93,12 +93,19 @@ def refuse_other_run(path: Path, config: BaseModel, inputs: Mapping[str, Any]) -
         InputError: They differ.
         FormatError: ``config.yaml`` or ``run.json`` are damaged.
     """
+    refuse_other_config(path, config)
+    refuse_other_inputs(path, inputs)
+
+
+def refuse_other_config(path: Path, config: BaseModel) -> None:
+    """The half of :func:`refuse_other_run` that compares configurations."""
     try:
         before = yaml.safe_load((path / "config.yaml").read_text())
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise FormatError(
             f"{path / 'config.yaml'}: cannot be read", "Start again with --overwrite."
         ) from error
+    before = _completed(before, type(config))
     changed = list(_differences(before, config.model_dump(mode="json")))
     if changed:
         more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
@@ -106,6 +113,10 @@ def refuse_other_run(path: Path, config: BaseModel, inputs: Mapping[str, Any]) -
             f"{path}: --resume with another configuration than the run was begun with: {changed[0]}{more}",
             f"Give --config {path / 'config.yaml'} and no overrides, or start again with --overwrite.",
         )
+
+
+def refuse_other_inputs(path: Path, inputs: Mapping[str, Any]) -> None:
+    """The half of :func:`refuse_other_run` that compares inputs."""
     known = (_record(path) or {}).get("inputs", {})
     for name, value in inputs.items():
         now = None if value is None else str(value)
@@ -125,6 +136,17 @@ def _record(path: Path) -> dict[str, Any] | None:
     except ValueError as error:
         raise FormatError(f"{file}: damaged", "Start again with --overwrite.") from error
     return found if isinstance(found, dict) else {}
+
+
+def _completed(before: Any, kind: type[BaseModel]) -> Any:
+    """A configuration that was written down, with the keys that are new since then at their defaults.
+
+    A new key's default is what was done before there was the key. What cannot be read any more stays as it is.
+    """
+    try:
+        return kind.model_validate(before).model_dump(mode="json")
+    except (ValidationError, ConfigError):
+        return before
 
 
 def _differences(before: Any, now: Any, key: str = "") -> Iterator[str]:

@@ -115,8 +115,8 @@ class Bench:
 
     def looks_of(self, trained: Trained) -> Looks:
         """What a trained model sees, for a second round of governance; texts look as before."""
-        photo_rows, photo_vectors = self._embedded(trained, self.data.query_pictures)
-        document_rows, document_vectors = self._embedded(trained, self.data.documents)
+        photo_rows, photo_vectors = self.embedded(trained, self.data.query_pictures)
+        document_rows, document_vectors = self.embedded(trained, self.data.documents)
         width = photo_vectors.shape[1]
         photos = np.zeros((len(self.data.queries), width), np.float32)
         photos[self.data.query_pictures.rows[photo_rows]] = photo_vectors
@@ -128,8 +128,8 @@ class Bench:
 
     def measure(self, trained: Trained) -> Measures:
         """The measures of the test photos over the whole catalogue."""
-        rows, vectors = self._embedded(trained, self.data.photos.pictures())
-        document_rows, documents = self._embedded(trained, self.data.documents)
+        rows, vectors = self.embedded(trained, self.data.photos.pictures())
+        document_rows, documents = self.embedded(trained, self.data.documents)
         found = rank(vectors, documents, self.data.documents.rows[document_rows], _CUT)
         return self.measures(found, rows)
 
@@ -149,10 +149,15 @@ class Bench:
         truth = self.data.truth.pairs_for(self.data.photos, self.data.items)
         return evaluate_ranking(Ranking(items, scores, found.gallery_size), *truth, coarse, k=_CUT)
 
-    def frozen(self) -> FrozenFeatures:
-        """What the encoder gives without any training."""
+    def frozen(self, asked: Pictures | None = None) -> FrozenFeatures:
+        """What the encoder gives without any training.
+
+        Args:
+            asked: The photos to answer; those of ``split = test`` where None.
+        """
+        asked = asked or self.data.photos.pictures()
         model = place(TwoTowerModel.from_encoders(without_text(self.data.config.model))).eval()
-        sides = (self.data.query_pictures, self.data.photos.pictures(), self.data.documents)
+        sides = (self.data.query_pictures, asked, self.data.documents)
         caches = [
             cache_pictures(
                 model, side, None, self.data.cache, level="pooled", skipped=self.data.skipped
@@ -170,10 +175,10 @@ class Bench:
         )
 
     @torch.inference_mode()
-    def _embedded(
+    def embedded(
         self, trained: Trained, pictures: Pictures
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Which pictures can be read, and their embeddings."""
+        """Which pictures can be read, and their embeddings (n, dim)."""
         model, level = trained.model, trained.level or "pooled"
         # What a fine-tuned encoder gives is of no use to another arm.
         with self._scratch() as own:
@@ -228,8 +233,8 @@ class FrozenFeatures:
     Args:
         photos: Of the training photos, zero where one cannot be read.
         readable: (n,) which can.
-        asked: Of the readable test photos.
-        rows: Which of the test photos these are.
+        asked: Of the readable photos to answer.
+        rows: Which of the photos to answer these are.
         documents: Of the readable catalogue pictures.
         item_of: The item of each.
     """

@@ -297,7 +297,9 @@ def test_a_folder_that_holds_something_is_refused(oclear, demo, unbroken, tree, 
     refused(oclear(*command(demo, file)), "file: is a file")
 
 
-def test_a_refusal_does_not_cost_the_output_that_was_to_be_replaced(oclear, demo, unbroken, tree):
+def test_a_refusal_does_not_cost_the_output_that_was_to_be_replaced(
+    oclear, demo, unbroken, tree, monkeypatch
+):
     out, _ = unbroken
     before = tree(out)
 
@@ -305,6 +307,9 @@ def test_a_refusal_does_not_cost_the_output_that_was_to_be_replaced(oclear, demo
     refused(
         oclear(*command(demo, out, categories=demo.shop), "--overwrite"), "not a categorize folder"
     )
+    with monkeypatch.context() as patch:
+        patch.setattr("oclear.commands.train.room_for_a_process", lambda _: 10**6)
+        refused(oclear(*command(demo, out), "--overwrite"), "GB a process and may have")
 
     assert tree(out) == before
 

@@ -151,3 +151,17 @@ def test_an_encoder_s_own_folder_loads(tmp_path: Path) -> None:
 def test_the_exported_towers_are_alike(two_tower: TwoTowerModel, tmp_path: Path) -> None:
     parity = export_model(two_tower, tmp_path)
     assert all(found.cosine > 1 - 1e-5 and found.difference < 1e-4 for found in parity.values())
+
+
+def test_it_learns_in_bf16_and_encodes_in_fp32_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("oclear.model.precision.has_fast_bf16", lambda device_type: True)
+    encoder = ImageEncoder(EfficientNetLiteModel(EfficientNetLiteConfig())).eval()
+    seen: list[torch.dtype] = []
+    encoder.backbone.register_forward_hook(
+        lambda module, given, output: seen.append(output.last_hidden_state.dtype)
+    )
+    pixels = torch.randn(1, 3, 64, 64)
+    encoder(pixels)
+    with torch.no_grad():
+        encoder(pixels)
+    assert seen == [torch.bfloat16, torch.float32]

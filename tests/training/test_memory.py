@@ -56,7 +56,8 @@ def test_what_is_asked_for_is_kept_where_nothing_is_automatic(make_model):
     assert names(knn, make_model(), 10) == ["nearest classes in bf16", "random classes in bf16"]
     # AdamW goes with nothing else, so there is nothing to choose.
     stages = [{"name": "one", "proxies_optimizer": "adamw"}]
-    assert names(config(stages=stages), make_model(), 10) == ["all classes in fp32"]
+    for num_classes in (10, 200_000):
+        assert names(config(stages=stages), make_model(), num_classes) == ["all classes in fp32"]
 
 
 def test_a_stage_with_a_selection_of_its_own_gives_way_too(make_model):

@@ -289,7 +289,6 @@ RESUMED: list[Stage] = [
         "frozen_share": 0.2,
         "alignment": 0.5,
         "averaging": 0.9,
-        "image_size": 24,
         "augmentation": {"background": 0.5, "erase": 0.5, "shrink": 0.5},
     },
 ]

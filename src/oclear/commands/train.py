@@ -48,6 +48,9 @@ from oclear.training.ranks import Ranks, joined_ranks
 from oclear.training.room import room_for_a_process
 from oclear.training.samples import build_samples
 
+_SETTLED = "settled.json"
+"""In a training's folder: the curriculum as it was made to fit into memory."""
+
 
 class TrainCommandConfig(BaseModel):
     """Configuration of ``oclear train``."""
@@ -157,6 +160,8 @@ def _train(
         item_table.texts(names),
         sample_set.class_pairs(_links(samples)),
     )
+    begun = out / _SETTLED if goes_on else None
+    training, reason = _settled(config.training, model, sample_set.num_classes, begun, ranks)
     if overwrite and not goes_on and out.is_dir() and ranks.is_main:
         with _locked(out):
             pass
@@ -166,7 +171,8 @@ def _train(
         if ranks.is_main:
             inputs = {"samples": samples, "items": items, "queries": queries, "from": start}
             write_run_record(folder, "train", config, inputs)
-        training = _settled(config.training, model, sample_set.num_classes, folder, ranks, reporter)
+            _write_settled(folder / _SETTLED, training)
+        reporter.say(f"memory: {reason}")
         trainer = Trainer(
             model,
             data,
@@ -228,26 +234,31 @@ def _start_model(
 
 
 def _settled(
-    config: TrainConfig,
-    model: TwoTowerModel,
-    classes: int,
-    folder: Path,
-    ranks: Ranks,
-    reporter: Reporter,
-) -> TrainConfig:
-    """The curriculum as it fits into memory. A run that goes on keeps to what it began with, wherever it goes on."""
-    file = folder / "settled.json"
-    if file.is_file():
-        begun_with = TrainConfig.model_validate_json(file.read_text())
+    config: TrainConfig, model: TwoTowerModel, classes: int, begun: Path | None, ranks: Ranks
+) -> tuple[TrainConfig, str]:
+    """The curriculum as it fits into memory, and why.
+
+    Args:
+        config: As it is asked for.
+        model: That learns.
+        classes: Of all ranks.
+        begun: What a run that goes on began with: it keeps to that, wherever it goes on.
+        ranks: Each has this room.
+
+    Raises:
+        InputError: Nothing fits.
+    """
+    if begun is not None and begun.is_file():
+        begun_with = TrainConfig.model_validate_json(begun.read_text())
         config = begun_with.model_copy(update={"automatic": False})
     room = min(ranks.gather(room_for_a_process(model.device)))
-    settled, reason = choose(estimate_memory(config, model, classes, ranks.count), room)
-    reporter.say(f"memory: {reason}")
-    if ranks.is_main:
-        part = file.with_suffix(".part")
-        part.write_text(settled.model_dump_json(indent=2) + "\n")
-        part.replace(file)
-    return settled
+    return choose(estimate_memory(config, model, classes, ranks.count), room)
+
+
+def _write_settled(file: Path, config: TrainConfig) -> None:
+    part = file.with_suffix(".part")
+    part.write_text(config.model_dump_json(indent=2) + "\n")
+    part.replace(file)
 
 
 @contextmanager

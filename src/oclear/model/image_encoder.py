@@ -82,7 +82,7 @@ class ImageEncoder(nn.Module):
 
     def forward(self, pixels: torch.Tensor) -> ImageFeatures:
         """Encodes normalised pixels (B, 3, H, W)."""
-        with encoder_autocast(pixels.device):
+        with encoder_autocast(self.backbone, pixels.device):
             output = self.backbone(pixel_values=pixels, **self._options)
         # What follows is computed in fp32, whatever precision the encoder ran in.
         hidden: torch.Tensor = output.last_hidden_state.float()

@@ -73,6 +73,6 @@ class TextEncoder(nn.Module):
         """Encodes a tokenised batch."""
         # A row without any text would make the attention softmax divide by zero: let it attend, then mask it out.
         empty = ~tokens.mask.any(dim=1, keepdim=True)
-        with encoder_autocast(tokens.ids.device):
+        with encoder_autocast(self.backbone, tokens.ids.device):
             output = self.backbone(input_ids=tokens.ids, attention_mask=tokens.mask + empty)
         return TextFeatures(output.last_hidden_state.float(), tokens.mask.bool())

@@ -154,9 +154,11 @@ def _choices(config: TrainConfig, num_classes: int) -> Iterator[TrainConfig]:
     """The configuration as it is, unless it is known to be too slow, and what may take its place."""
     selections = [stage.selection or config.proxies.selection for stage in config.stages]
     compares_with_all = any(selection.kind == "all" for selection in selections)
-    if not config.automatic or not compares_with_all or num_classes <= FULL_SOFTMAX_UP_TO:
+    # AdamW, where it is asked for by name, goes with all classes in fp32 only.
+    is_bound = not config.automatic or any(s.proxies_optimizer == "adamw" for s in config.stages)
+    if is_bound or not compares_with_all or num_classes <= FULL_SOFTMAX_UP_TO:
         yield config
-    if not config.automatic or any(s.proxies_optimizer == "adamw" for s in config.stages):
+    if is_bound:
         return
     fewer = "knn" if config.proxies.sub_centres == 1 else "uniform"
     if compares_with_all:

@@ -2,7 +2,8 @@
 
 The drawings come from packages of icons (npm, ``@iconify-json/*``), which draw the same brand by different hands, in
 colour or in one colour only. A photo is such a drawing printed in some colour on something, seen at an angle in some
-light: simulated. Brands are split, so that half of the test photos show brands without any training photo.
+light: simulated. A quarter of the brands have no training photo; all of their photos are in val and test, where they
+are the greater part.
 """
 
 from __future__ import annotations

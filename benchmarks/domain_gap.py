@@ -72,18 +72,22 @@ def remedies(data: TrialData, models: list[Path]) -> Iterator[tuple[str, Sides]]
     bench = Bench(data)
     val = data.validation.queries
     indptr, items = data.truth.pairs_for(val, data.items)
-    item_of = {int(i): int(items[indptr[i]]) for i in np.flatnonzero(np.diff(indptr) > 0)}
+    # Photos of one known item: which document of several is "its own" would be a choice.
+    item_of = {int(i): int(items[indptr[i]]) for i in np.flatnonzero(np.diff(indptr) == 1)}
 
     def sides(trained: Trained) -> Sides:
         rows, photos = bench.embedded(trained, val.pictures())
         document_rows, documents = bench.embedded(trained, data.documents)
-        known = np.array([int(row) in item_of for row in rows])
-        mine = np.array([item_of[int(row)] for row in rows[known]])
-        return Sides(photos[known], documents, mine, data.documents.rows[document_rows])
+        return matched(rows, photos, documents, data.documents.rows[document_rows])
+
+    def matched(
+        rows: NDArray[np.int64], photos: Vectors, documents: Vectors, shown: NDArray[np.int64]
+    ) -> Sides:
+        mine = np.array([item_of.get(int(row), -1) for row in rows])
+        known = np.isin(mine, shown)
+        return Sides(photos[known], documents, mine[known], shown)
 
     features = bench.frozen(val.pictures())
-    rows = np.array([int(row) in item_of for row in features.rows])
-    mine = np.array([item_of[int(row)] for row in features.rows[rows]])
     zero = np.zeros_like(features.asked[0])
     photos = features.photos[features.readable].mean(axis=0)
     documents = features.documents.mean(axis=0)
@@ -91,8 +95,8 @@ def remedies(data: TrialData, models: list[Path]) -> Iterator[tuple[str, Sides]]
         "features as they are": (zero, zero),
         "each side less its mean": (photos, documents),
     }.items():
-        sided = centred(features.asked[rows], means[0]), centred(features.documents, means[1])
-        yield name, Sides(*sided, mine, features.item_of)
+        sided = centred(features.asked, means[0]), centred(features.documents, means[1])
+        yield name, matched(features.rows, *sided, features.item_of)
 
     labels = data.governed("truth", _SEED, data.config.governance)
     training = data.budgeted(data.config.training, "truth", _SEED)
@@ -111,7 +115,7 @@ def draw(path: Path, shown: dict[str, dict[str, Sides]]) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    columns = max(len(remedies) for remedies in shown.values())
+    columns = max(len(of_remedies) for of_remedies in shown.values())
     figure = Figure(figsize=(2.5 * columns, 2.9 * len(shown)), dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.subplots(len(shown), columns, squeeze=False)
@@ -166,6 +170,8 @@ def main() -> None:
                 }
                 reporter.say(f"{folder.name}: {name}: {figures[f'{folder.name}: {name}']}")
     if arguments.plot is not None:
+        for name, gap in figures.items():
+            print(name, gap)  # drawing is the last thing that can go wrong
         draw(arguments.plot, shown)
     print_figures(figures, arguments.json)
 

@@ -25,6 +25,15 @@ def test_sides_of_one_distribution_cannot_be_told_apart(things):
     assert gap.centre_distance < 0.4
 
 
+def test_sides_that_are_the_same_are_told_apart_by_chance(things):
+    """However alike: a photo says nothing of its own document's side."""
+    near = things + 0.2 * np.random.default_rng(1).normal(size=things.shape)
+    for documents in (things, near):
+        assert side_gap(unit(things), unit(documents), ITEMS, ITEMS).told_apart == pytest.approx(
+            0.5, abs=0.15
+        )
+
+
 def test_a_shift_of_one_side_is_seen_and_centring_takes_it_away(things):
     noise = 0.3 * np.random.default_rng(1).normal(size=things.shape)
     photos, documents = unit(things), unit(things + noise + 2.0)
@@ -50,5 +59,5 @@ def test_cosines_are_those_of_the_best_own_and_the_best_other_document():
 def test_what_cannot_be_measured_is_refused(things):
     with pytest.raises(ValueError, match="no document"):
         side_gap(unit(things), unit(things), ITEMS, ITEMS + 1)
-    with pytest.raises(ValueError, match="5 photos"):
+    with pytest.raises(ValueError, match="5 items"):
         side_gap(unit(things[:4]), unit(things), ITEMS[:4], ITEMS)

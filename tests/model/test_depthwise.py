@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from oclear.model.depthwise import (
     FastConv2d,
     depthwise_conv2d,
-    is_depthwise,
+    has_fast_gradients,
     use_fast_depthwise,
 )
 
@@ -35,6 +35,8 @@ def results(compute, *leaves: torch.Tensor) -> list[torch.Tensor]:
         (8, 7, 2, 2, 0),
         (5, 6, 4, 1, 3),
         (1, 1, 3, 1, 1),
+        (2, 2, 7, 1, 3),
+        (1, 1, 7, 1, 3),
     ],
 )
 def test_values_and_gradients_are_those_of_pytorch(height, width, kernel, stride, padding, dtype):
@@ -80,6 +82,16 @@ def test_a_network_gets_them_and_keeps_its_parameters():
     assert "_DepthwiseConv2d" in str(output.grad_fn.next_functions[0][0])
 
 
+@pytest.mark.parametrize("kernel", [3, 5])
+@pytest.mark.parametrize("in_bf16", [False, True])
+def test_small_kernels_in_fp32_are_left_to_pytorch(kernel, in_bf16):
+    convolution = nn.Conv2d(4, 4, kernel, groups=4)
+    use_fast_depthwise(convolution)
+    with torch.autocast("cpu", torch.bfloat16, enabled=in_bf16):
+        output = convolution(torch.randn(1, 4, 6, 6))
+    assert ("_DepthwiseConv2d" in str(output.grad_fn)) == (kernel > 3 or in_bf16)
+
+
 def test_without_gradients_it_is_the_plain_convolution():
     convolution = nn.Conv2d(4, 4, 3, groups=4)
     use_fast_depthwise(convolution)
@@ -106,4 +118,7 @@ def test_without_gradients_it_is_the_plain_convolution():
 )
 def test_what_it_does_not_know_stays_as_it_is(options):
     given = {"in_channels": 4, "out_channels": 4, "kernel_size": 3}
-    assert not is_depthwise(nn.Conv2d(**(given | options)))
+    convolution = nn.Conv2d(**(given | options))
+    use_fast_depthwise(convolution)
+    assert type(convolution) is nn.Conv2d
+    assert not has_fast_gradients(convolution)

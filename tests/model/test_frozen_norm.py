@@ -211,4 +211,11 @@ def test_a_network_in_use_folds_once_and_can_be_copied(monkeypatch: pytest.Monke
     assert torch.equal(shown(network), expected)
     assert not calls
     monkeypatch.undo()
+    assert all(getattr(module, "_folded", None) is None for module in copied.modules())
     assert torch.equal(shown(copied), expected)
+
+
+def test_a_network_that_was_made_in_inference_mode_works_there() -> None:
+    with torch.inference_mode():
+        network = folded(make("resnet"))
+    torch.testing.assert_close(shown(network, inference=True), shown(make("resnet")))

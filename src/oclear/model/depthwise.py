@@ -21,11 +21,16 @@ _FAST_COLUMNS = 3  # of a kernel whose gradient is fast
 def use_fast_depthwise(network: nn.Module) -> None:
     """Gives the plain depthwise convolutions of a network the fast backward pass; changes the network."""
     for module in network.modules():
-        if type(module) is nn.Conv2d and is_depthwise(module):
+        if type(module) is nn.Conv2d and _is_known(module):
             module.__class__ = FastConv2d  # keeps parameters, hooks and the mode as they are
 
 
-def is_depthwise(convolution: nn.Conv2d) -> bool:
+def has_fast_gradients(convolution: nn.Conv2d) -> bool:
+    """Whether it is depthwise, and :func:`use_fast_depthwise` has made it fast."""
+    return isinstance(convolution, FastConv2d) and _is_known(convolution)
+
+
+def _is_known(convolution: nn.Conv2d) -> bool:
     """Whether each channel is filtered by itself, by a kernel that :func:`depthwise_conv2d` takes."""
     return (
         convolution.groups == convolution.in_channels == convolution.out_channels > 1
@@ -45,7 +50,9 @@ class FastConv2d(nn.Conv2d):
         self, input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
     ) -> torch.Tensor:
         learns = torch.is_grad_enabled() and (input.requires_grad or weight.requires_grad)
-        if learns and input.device.type == "cpu" and is_depthwise(self):
+        # In fp32 PyTorch's own gradients of small kernels are fast.
+        is_slow = self.kernel_size[1] > _FAST_COLUMNS or torch.is_autocast_enabled("cpu")
+        if learns and is_slow and input.device.type == "cpu" and _is_known(self):
             return depthwise_conv2d(input, weight, bias, self.stride[0], int(self.padding[0]))
         output: torch.Tensor = super()._conv_forward(input, weight, bias)
         return output
@@ -140,7 +147,7 @@ def _of_weight(
 ) -> torch.Tensor:
     """A few columns of the kernel at a time, each from the columns of the features that they meet."""
     kernel, width = weight.shape[-1], features.shape[-1]
-    if kernel <= _FAST_COLUMNS:
+    if kernel <= _FAST_COLUMNS or width < kernel:
         return _native(gradient, features, weight, stride, (padding, padding), of_features=False)
     parts = []
     for first in range(0, kernel, _FAST_COLUMNS):

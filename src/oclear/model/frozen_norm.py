@@ -88,8 +88,10 @@ class _FoldingConv2d(FastConv2d):
         (norm,) = self.norm
         sources = [self.weight, norm.weight, norm.bias, norm.running_mean, norm.running_var]
         sources += [] if self.bias is None else [self.bias]
-        # Every change in place raises the version of a tensor.
-        state = (dtype, *((tensor.data_ptr(), tensor._version) for tensor in sources))
+        if torch.compiler.is_compiling() or any(tensor.is_inference() for tensor in sources):
+            return self._fold()
+        # Changes in place raise the version of a tensor; those through ``.data`` or NumPy do not, and are not seen.
+        state = (dtype, norm.eps, *((tensor.data_ptr(), tensor._version) for tensor in sources))
         kept = self._folded
         if kept is None or kept[0] != state:
             weight, bias = self._fold()
@@ -101,6 +103,9 @@ class _FoldingConv2d(FastConv2d):
         if self.bias is not None:
             bias = bias + self.bias * scale
         return self.weight * scale.view(-1, 1, 1, 1), bias
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_folded"}
 
     def _apply(self, *arguments: Any, **options: Any) -> Self:
         self._folded = None  # a new tensor may lie where the old one did

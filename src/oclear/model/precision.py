@@ -10,7 +10,7 @@ from functools import cache
 import torch
 from torch import nn
 
-from oclear.model.depthwise import is_depthwise
+from oclear.model.depthwise import has_fast_gradients
 
 _in_full = ContextVar("in_full_precision", default=False)
 
@@ -41,15 +41,19 @@ def encoder_autocast(
 ) -> contextlib.AbstractContextManager[object]:
     """The autocast under which an encoder runs, the same in training, indexing and serving but for one thing.
 
-    On a CPU, networks with depthwise convolutions learn in bf16 and encode in fp32: their bf16 embeddings are not near
-    enough. With MobileNetV2 and untrained heads one photo in five gets another nearest item (serving/encoder.py).
+    On a CPU, networks with depthwise convolutions learn in bf16, where all of these have fast gradients, and encode in
+    fp32: their bf16 embeddings are not near enough. With MobileNetV2 and untrained heads one photo in five gets another
+    nearest item (serving/encoder.py). Whoever encodes outside of ``torch.no_grad`` learns, in this sense.
     """
-    learns = torch.is_grad_enabled()
-    is_coarse = device.type == "cpu" and not learns and _is_depthwise(backbone)
-    if _in_full.get() or not has_fast_bf16(device.type) or is_coarse:
+    if _in_full.get() or not has_fast_bf16(device.type):
         return contextlib.nullcontext()
+    depthwise = [m for m in backbone.modules() if isinstance(m, nn.Conv2d) and _is_depthwise(m)]
+    if device.type == "cpu" and depthwise:
+        learns = torch.is_grad_enabled() and any(p.requires_grad for p in backbone.parameters())
+        if not learns or not all(has_fast_gradients(module) for module in depthwise):
+            return contextlib.nullcontext()
     return torch.autocast(device.type, torch.bfloat16)
 
 
-def _is_depthwise(backbone: nn.Module) -> bool:
-    return any(isinstance(m, nn.Conv2d) and is_depthwise(m) for m in backbone.modules())
+def _is_depthwise(convolution: nn.Conv2d) -> bool:
+    return convolution.groups == convolution.in_channels > 1

@@ -41,6 +41,7 @@ _HEADS: dict[str, tuple[float, float]] = {
     "heads, alignment 1": (0.1, 1.0),
 }
 """``model.side_strength`` and a stage's ``alignment``."""
+_COLUMNS = 4
 _PHOTO, _DOCUMENT = "#2b6a9e", "#c8711a"
 
 Vectors = NDArray[np.float32]
@@ -111,31 +112,33 @@ def remedies(data: TrialData, models: list[Path]) -> Iterator[tuple[str, Sides]]
 
 
 def draw(path: Path, shown: dict[str, dict[str, Sides]]) -> None:
-    """Both sides of every remedy on the two directions in which all of its vectors differ most."""
+    """Both sides of every remedy, on the two directions in which all of its vectors differ most."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    columns = max(len(of_remedies) for of_remedies in shown.values())
-    figure = Figure(figsize=(2.5 * columns, 2.9 * len(shown)), dpi=130, layout="constrained")
+    panels = [
+        (f"{data}: {name}", sides) for data, found in shown.items() for name, sides in found.items()
+    ]
+    rows = -(-len(panels) // _COLUMNS)
+    figure = Figure(figsize=(2.9 * _COLUMNS, 3.1 * rows), dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
-    grid = figure.subplots(len(shown), columns, squeeze=False)
-    for row, (data, of_remedies) in zip(grid, shown.items(), strict=True):
-        for axes in row:
-            axes.set_axis_off()
-        for axes, (name, sides) in zip(row, of_remedies.items(), strict=False):
-            everything = np.concatenate([sides.photos, sides.documents])
-            everything = everything - everything.mean(axis=0)
-            plane = np.linalg.svd(everything, full_matrices=False)[2][:2]
-            for vectors, colour, label in (
-                (everything[: len(sides.photos)], _PHOTO, "photos"),
-                (everything[len(sides.photos) :], _DOCUMENT, "catalogue pictures"),
-            ):
-                x, y = plane @ vectors.T
-                axes.scatter(x, y, s=7, alpha=0.55, color=colour, label=label, linewidths=0)
-            axes.set_title(
-                f"{data}: {name}\ntold apart {sides.gap.told_apart:.2f}   Identical@1 {sides.identical:.3f}",
-                fontsize=7.5,
-            )
+    grid = figure.subplots(rows, _COLUMNS, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for axes, (name, sides) in zip(grid.flat, panels, strict=False):
+        everything = np.concatenate([sides.photos, sides.documents])
+        everything = everything - everything.mean(axis=0)
+        plane = np.linalg.svd(everything, full_matrices=False)[2][:2]
+        for vectors, colour, label in (
+            (everything[: len(sides.photos)], _PHOTO, "photos"),
+            (everything[len(sides.photos) :], _DOCUMENT, "catalogue pictures"),
+        ):
+            x, y = plane @ vectors.T
+            axes.scatter(x, y, s=9, alpha=0.6, color=colour, label=label, linewidths=0)
+        axes.set_title(
+            f"{name}\ntold apart {sides.gap.told_apart:.2f}   Identical@1 {sides.identical:.3f}",
+            fontsize=8.5,
+        )
     handles, labels = grid[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=9, frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)

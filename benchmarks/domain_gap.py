@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ class Sides:
     photo_items: NDArray[np.int64]
     document_items: NDArray[np.int64]
 
-    @property
+    @cached_property
     def gap(self) -> SideGap:
         """Their gap."""
         return side_gap(self.photos, self.documents, self.photo_items, self.document_items)
@@ -173,8 +174,6 @@ def main() -> None:
                 }
                 reporter.say(f"{folder.name}: {name}: {figures[f'{folder.name}: {name}']}")
     if arguments.plot is not None:
-        for name, gap in figures.items():
-            print(name, gap)  # drawing is the last thing that can go wrong
         draw(arguments.plot, shown)
     print_figures(figures, arguments.json)
 

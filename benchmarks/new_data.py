@@ -14,7 +14,6 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from _logos import make_folder
 from _report import print_figures
 
@@ -24,7 +23,6 @@ from oclear.commands.trials.config import TrialsConfig
 from oclear.commands.trials.data import TrialData
 from oclear.config import build_config
 from oclear.evaluation import Measures
-from oclear.evaluation.comparison.frozen import nearest_document, nearest_photo
 from oclear.progress import Reporter
 from oclear.runtime import prepare_process
 from oclear.tables import atomic_folder
@@ -33,26 +31,17 @@ _CUT = 10
 _MEASURE = "identical@1"
 
 
-def frozen(data: Path, work: Path, reporter: Reporter) -> dict[str, Measures]:
-    """What the default encoders find untrained; the nearest photo by clicks as wrong as those the demo learns from."""
-    given = build_config(DemoConfig, None, [], PRESETS["fast"])
+def frozen(data: Path, given: DemoConfig, work: Path, reporter: Reporter) -> dict[str, Measures]:
+    """What the demo's encoders find untrained; the nearest photo by clicks as wrong as those the demo learns from."""
     config = TrialsConfig(simulation=given.simulation, model=given.model)
     tables = TrialData(data, config, work, reporter)
     bench = Bench(tables)
     features = bench.frozen()
-    photos = features.photos[features.readable]
-    by_document = nearest_document(
-        features.asked, photos, features.documents, features.item_of, _CUT
-    )
-    pairs = tables.pairs("log", 0)
-    pairs = pairs[features.readable[pairs[:, 0]]]
-    number = np.cumsum(features.readable) - 1
-    pairs = np.stack([number[pairs[:, 0]], pairs[:, 1]], axis=1)
-    by_photo = nearest_photo(features.asked, photos, pairs, _CUT)
-    return {
-        "frozen_document": bench.measures(by_document, features.rows),
-        "frozen_photo": bench.measures(by_photo, features.rows),
+    rankings = {
+        "frozen_document": features.by_document(_CUT),
+        "frozen_photo": features.by_photo(tables.pairs("log", 0), _CUT),
     }
+    return {name: bench.measures(found, features.rows) for name, found in rankings.items()}
 
 
 def main() -> None:
@@ -74,7 +63,7 @@ def main() -> None:
         result = demo(
             str(data), "log", "fast", out, config, reporter, command=command, overwrite=True
         )
-        untrained = frozen(data, arguments.work / "logos-frozen", reporter)
+        untrained = frozen(data, config, arguments.work / "logos-frozen", reporter)
     figures: dict[str, Any] = {
         "default": result.data["measures"][_MEASURE],
         "default_interval": result.data["intervals"][_MEASURE],

@@ -38,7 +38,8 @@ CURRICULUM = [
         "trains": "encoder",
         "samples": "medium",
         "document_share": 0.25,
-        "alignment": 0.5,
+        # Little: a wrong factor shows far above the bound, the rounding of its larger gradients does not.
+        "alignment": 0.1,
     },
     {
         **PLAIN,

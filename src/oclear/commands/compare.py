@@ -26,7 +26,6 @@ from oclear.commands.trials.data import Condition, TrialData
 from oclear.commands.trials.folder import trial_folder
 from oclear.commands.trials.results import Presentation, write_results
 from oclear.evaluation import Measures
-from oclear.evaluation.comparison.frozen import nearest_document, nearest_photo
 from oclear.evaluation.comparison.pair_sampler import Draw
 from oclear.evaluation.comparison.pair_sampler import pairs as pair_sampling
 from oclear.evaluation.comparison.peers import PEERS, Peer, require_libraries
@@ -176,17 +175,10 @@ class Comparison:
     def _frozen(self, name: str, condition: Condition, seed: int) -> Trial:
         features = self._features
         began = time.monotonic()
-        photos = features.photos[features.readable]
         if name == "frozen_document":
-            found = nearest_document(
-                features.asked, photos, features.documents, features.item_of, _CUT
-            )
+            found = features.by_document(_CUT)
         else:
-            pairs = self.data.pairs(condition, seed)
-            pairs = pairs[features.readable[pairs[:, 0]]]
-            number = np.cumsum(features.readable) - 1
-            pairs = np.stack([number[pairs[:, 0]], pairs[:, 1]], axis=1)
-            found = nearest_photo(features.asked, photos, pairs, _CUT)
+            found = features.by_photo(self.data.pairs(condition, seed), _CUT)
         measures = self.bench.measures(found, features.rows)
         seconds = time.monotonic() - began
         return self._kept(name, condition, seed, measures, seconds, {"cosines_an_epoch": 0})
@@ -300,9 +292,6 @@ def _presentation(comparison: Comparison, trials: list[Trial], command: str) -> 
     rates = ", ".join(f"{rate:g}" for rate in config.rates)
     shown = [peer for peer in PEERS if peer.name in config.methods]
     clicks = [f"{peer.title}: {peer.takes_clicks}; {_BATCHES[peer.draw]}." for peer in shown]
-    aligned = any(stage.alignment for stage in config.training.stages)
-    also = "Ours also learns by comparing photos with the documents of their batch (alignment)."
-    own = "The log is the folder's own, the same for each seed." if data.has_own_log else ""
     equal = [
         "The same encoders, pictures, size, augmentation and start; heads start from the principal directions.",
         f"The same steps of the same batches: {ours.facts['steps']:,} in all. Of all checkpoints the best on val.",
@@ -310,6 +299,12 @@ def _presentation(comparison: Comparison, trials: list[Trial], command: str) -> 
         "two settings of the method, one of them its library's default.",
         "Minutes are of the training that is measured, with governance for ours and without features that all share.",
     ]
+    if any(stage.alignment for stage in config.training.stages):
+        equal.append(
+            "Ours also learns by comparing photos with the documents of their batch (alignment)."
+        )
+    if data.has_own_log:
+        equal.append("The log is the folder's own, the same for each seed.")
     scale = [
         f"All pairs of photos and documents: {photos:,} x {documents:,} = {photos * documents:,}.",
         f"Photos and proxies: {photos:,} + {ours.facts['classes']:,} = {photos + ours.facts['classes']:,}.",
@@ -320,7 +315,7 @@ def _presentation(comparison: Comparison, trials: list[Trial], command: str) -> 
         titles=TITLES,
         reference=OURS,
         notes=[
-            ("On equal terms", [*equal, *filter(None, [also if aligned else "", own])]),
+            ("On equal terms", equal),
             ("How each takes clicks", clicks),
             ("What is compared in an epoch", scale),
         ],

@@ -47,12 +47,17 @@ def encoder_autocast(
     """
     if _in_full.get() or not has_fast_bf16(device.type):
         return contextlib.nullcontext()
-    depthwise = [m for m in backbone.modules() if isinstance(m, nn.Conv2d) and _is_depthwise(m)]
-    if device.type == "cpu" and depthwise:
-        learns = torch.is_grad_enabled() and any(p.requires_grad for p in backbone.parameters())
-        if not learns or not all(has_fast_gradients(module) for module in depthwise):
-            return contextlib.nullcontext()
+    if device.type == "cpu" and not _pays_on_a_cpu(backbone):
+        return contextlib.nullcontext()
     return torch.autocast(device.type, torch.bfloat16)
+
+
+def _pays_on_a_cpu(backbone: nn.Module) -> bool:
+    depthwise = (m for m in backbone.modules() if isinstance(m, nn.Conv2d) and _is_depthwise(m))
+    learns = torch.is_grad_enabled() and any(p.requires_grad for p in backbone.parameters())
+    if not learns:
+        return next(depthwise, None) is None
+    return all(has_fast_gradients(module) for module in depthwise)
 
 
 def _is_depthwise(convolution: nn.Conv2d) -> bool:

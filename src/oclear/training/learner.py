@@ -137,10 +137,10 @@ class Learner:
     ) -> torch.Tensor:
         """The mean loss of all ranks' photos among all ranks' documents, the same on every rank."""
         kind = is_document.to(labels).unsqueeze(1)
-        numbers = self._everyones(torch.cat([kind, labels], dim=1), padding=_NEITHER)
+        numbers, label_weights, vectors = self._everyones(
+            torch.cat([kind, labels], dim=1), label_weights.float(), embeddings.float()
+        )
         kind, labels = numbers[:, 0], numbers[:, 1:]
-        label_weights = self._everyones(label_weights.float())
-        vectors = self._everyones(embeddings.float())
         is_photo, is_document = kind == 0, kind == 1
         config = self.proxies.config
         losses, weights = alignment_losses(
@@ -156,17 +156,20 @@ class Learner:
         # Each rank has the gradient of its own embeddings. DDP averages where the sum is the gradient of the loss.
         return loss + (self.ranks.count - 1) * (loss - loss.detach())
 
-    def _everyones(self, rows: torch.Tensor, padding: int = 0) -> torch.Tensor:
-        """The rows of all ranks, each rank's padded to the longest; its own have their gradients. Collective."""
+    def _everyones(self, *own: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The rows of all ranks, padded by ``_NEITHER`` to the longest; its own have their gradients. Collective."""
         shards = self.proxies.shards
         if shards.ranks == 1:
-            return rows
-        longest = int(shards.maximum(torch.tensor(len(rows), device=rows.device)))
-        padded = rows.new_full((longest, *rows.shape[1:]), padding)
-        padded[: len(rows)] = rows
-        everyones = shards.gather(padded.detach())
+            return own
+        longest = int(shards.maximum(torch.tensor(len(own[0]), device=own[0].device)))
         before, after = shards.rank * longest, (shards.rank + 1) * longest
-        return torch.cat([everyones[:before], padded, everyones[after:]])
+        found = []
+        for rows in own:
+            padded = rows.new_full((longest, *rows.shape[1:]), _NEITHER)
+            padded[: len(rows)] = rows
+            everyones = shards.gather(padded.detach())
+            found.append(torch.cat([everyones[:before], padded, everyones[after:]]))
+        return tuple(found)
 
     # Averaged weights and checkpoints
 

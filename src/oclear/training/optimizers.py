@@ -178,9 +178,8 @@ def _by_layer(
     """
     if stage.encoder_lr_decay == 1:
         return [(encoder, stage.encoder_lr)]
-    depths = np.linspace(
-        0, 1, len(encoder)
-    )  # from the last one on, which has the whole rate if it is alone
+    # From the last one on, which has the whole rate if it is alone.
+    depths = np.linspace(0, 1, len(encoder))
     rates = stage.encoder_lr * stage.encoder_lr_decay**depths
     return [([p], float(rate)) for p, rate in zip(reversed(encoder), rates, strict=True)]
 

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from oclear.commands.shared.device import denormals_flushed, place
 from oclear.commands.trials.data import Labelled, TrialData
 from oclear.evaluation import Measures, Ranking, evaluate_ranking, rank
+from oclear.evaluation.comparison.clicked_pairs import Pairs
+from oclear.evaluation.comparison.frozen import nearest_document, nearest_photo
 from oclear.governance import Looks, normalized
 from oclear.model import ModelConfig, TwoTowerModel
 from oclear.progress import Reporter
@@ -245,6 +247,23 @@ class FrozenFeatures:
     rows: NDArray[np.int64]
     documents: NDArray[np.float32]
     item_of: NDArray[np.int64]
+
+    def by_document(self, k: int) -> Ranking:
+        """Items by their nearest catalogue picture, each side less its mean."""
+        photos = self.photos[self.readable]
+        return nearest_document(self.asked, photos, self.documents, self.item_of, k)
+
+    def by_photo(self, pairs: Pairs, k: int) -> Ranking:
+        """Items by the nearest training photo that is paired with them.
+
+        Args:
+            pairs: (p, 2) rows of all training photos and items; those of unreadable photos are left out.
+            k: Items to find.
+        """
+        pairs = pairs[self.readable[pairs[:, 0]]]
+        number = np.cumsum(self.readable) - 1
+        pairs = np.stack([number[pairs[:, 0]], pairs[:, 1]], axis=1)
+        return nearest_photo(self.asked, self.photos[self.readable], pairs, k)
 
 
 def without_text(model: ModelConfig) -> ModelConfig:

@@ -59,7 +59,7 @@ def test_a_resumed_run_is_the_same_run(kind: str, precision: str) -> None:
     classifier, optimizer = make(kind, precision)
     run(classifier, optimizer, range(7))
     kept, memory = saved(classifier.export_state()), copy.deepcopy(optimizer.state_dict())
-    unbroken = run(classifier, optimizer, range(7, 60))
+    unbroken = run(classifier, optimizer, range(7, 300))
 
     again, other = make(kind, precision)
     room = again.empty_state(kept.plain)
@@ -70,7 +70,7 @@ def test_a_resumed_run_is_the_same_run(kind: str, precision: str) -> None:
             tensor.copy_(getattr(kept, name)[key])
     again.import_state(room)
     other.load_state_dict(memory)
-    resumed = run(again, other, range(7, 60))
+    resumed = run(again, other, range(7, 300))
 
     assert torch.equal(torch.stack(resumed), torch.stack(unbroken))
     assert torch.equal(again.weight, classifier.weight)

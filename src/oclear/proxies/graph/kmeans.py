@@ -1,7 +1,8 @@
-"""Spherical k-means in plain torch."""
+"""Spherical k-means in plain torch, quick for many clusters too."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 
 import torch
@@ -11,6 +12,8 @@ from oclear.proxies.unit import unit
 _ROUNDS = 4
 # Scores held at once.
 _CPU_SCORES, _GPU_SCORES = 2**22, 2**28
+# Centres up to which a vector is compared with all; past it with those of so many groups of centres.
+_ALL, _GROUPS = 1024, 8
 
 Rows = Callable[[slice | torch.Tensor], torch.Tensor]
 """Gives the vectors at these places, unit length, (n, dim). Made anew each time, so that only a block is ever held."""
@@ -32,7 +35,7 @@ def spherical_kmeans(
     for _ in range(_ROUNDS):
         sums = torch.zeros_like(centres, dtype=torch.float32)
         filled = torch.zeros(clusters, dtype=torch.bool, device=device)
-        for _, block, nearest in _nearest(vectors, count, centres):
+        for _, block, nearest in _nearest(vectors, count, centres, random):
             sums.index_add_(0, nearest, block.float())
             filled[nearest] = True
         again = vectors(torch.randint(count, (clusters,), generator=random, device=device))
@@ -40,31 +43,78 @@ def spherical_kmeans(
     return centres
 
 
-def scores_at_once(on_gpu: bool) -> int:
-    """Comparisons of vectors with centres that are held at once."""
-    return _GPU_SCORES if on_gpu else _CPU_SCORES
+def assign(
+    vectors: Rows, count: int, centres: torch.Tensor, random: torch.Generator
+) -> torch.Tensor:
+    """The nearest centre of each vector, (count,) int32.
 
-
-def assign(vectors: Rows, count: int, centres: torch.Tensor) -> torch.Tensor:
-    """The nearest centre of each vector, (count,) int64.
+    Of more than 1,024 centres it is the nearest of those around the vector's group of centres, so that a vector is
+    compared with some multiple of the root of their number.
 
     Args:
         vectors: What is assigned.
         count: Vectors.
         centres: Unit length, (clusters, dim).
+        random: For the groups; its device is that of the vectors.
     """
-    found = torch.empty(count, dtype=torch.int64, device=centres.device)
-    for part, _, nearest in _nearest(vectors, count, centres):
-        found[part] = nearest
+    found = torch.empty(count, dtype=torch.int32, device=centres.device)
+    for part, _, nearest in _nearest(vectors, count, centres, random):
+        found[part] = nearest.int()
     return found
 
 
+def compared_with(centres: int) -> int:
+    """How many of the centres a vector is compared with.
+
+    Example:
+        >>> compared_with(1000), compared_with(10_000)
+        (1000, 800)
+    """
+    return centres if centres <= _ALL else min(centres, _GROUPS * round(math.sqrt(centres)))
+
+
+def scores_at_once(on_gpu: bool) -> int:
+    """Comparisons of vectors with centres that are held at once."""
+    return _GPU_SCORES if on_gpu else _CPU_SCORES
+
+
+Assigned = tuple[slice | torch.Tensor, torch.Tensor, torch.Tensor]
+"""Of a block of vectors: where they are, themselves, and the nearest centre of each."""
+
+
 def _nearest(
-    vectors: Rows, count: int, centres: torch.Tensor
-) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
-    """Block by block: where it lies, its vectors, and the nearest centre of each."""
-    size = max(1, scores_at_once(on_gpu=centres.device.type != "cpu") // len(centres))
+    vectors: Rows, count: int, centres: torch.Tensor, random: torch.Generator
+) -> Iterator[Assigned]:
+    if len(centres) <= _ALL:
+        return _nearest_of_all(vectors, count, centres)
+    return _nearest_of_group(vectors, count, centres, random)
+
+
+def _nearest_of_all(vectors: Rows, count: int, centres: torch.Tensor) -> Iterator[Assigned]:
+    size = _block(len(centres), centres.device)
     for start in range(0, count, size):
         part = slice(start, min(start + size, count))
         block = vectors(part)
         yield part, block, (block @ centres.T).argmax(dim=1)
+
+
+def _nearest_of_group(
+    vectors: Rows, count: int, centres: torch.Tensor, random: torch.Generator
+) -> Iterator[Assigned]:
+    groups = spherical_kmeans(
+        lambda at: centres[at], len(centres), round(math.sqrt(len(centres))), random
+    )
+    around = (groups @ centres.T).topk(compared_with(len(centres)), dim=1).indices
+    group = assign(vectors, count, groups, random)
+    order = group.argsort()
+    ends = torch.bincount(group, minlength=len(groups)).cumsum(0).cpu()
+    for members, candidates in zip(order.tensor_split(ends[:-1]), around, strict=True):
+        compared = centres[candidates].T
+        for rows in torch.split(members, _block(len(candidates), centres.device)):
+            block = vectors(rows)
+            yield rows, block, candidates[(block @ compared).argmax(dim=1)]
+
+
+def _block(centres: int, device: torch.device) -> int:
+    """Vectors that are compared with so many centres at a time."""
+    return max(1, scores_at_once(on_gpu=device.type != "cpu") // centres)

@@ -14,14 +14,14 @@ from oclear.proxies.shards import Shards
 from oclear.proxies.unit import unit
 
 # Classes up to which all are compared with all.
-_CPU_EXACT, _GPU_EXACT = 100_000, 1_000_000
+_CPU_EXACT, _GPU_EXACT = 20_000, 1_000_000
 # Rows searched for at a time. An exact search brings all others to unit length for each block of them: that pays on a
 # GPU, where it is bound by memory, for many at once. Lists have some thousand rows.
 _CPU_BLOCK, _GPU_BLOCK, _GPU_EXACT_BLOCK = 512, 4096, 16_384
 
 
 def is_exact(num_classes: int, exact_up_to: int | None, on_gpu: bool) -> bool:
-    """Whether all are compared with all; up to so many classes by default: 100,000 on a CPU, 1,000,000 on a GPU."""
+    """Whether all are compared with all; up to so many classes by default: 20,000 on a CPU, 1,000,000 on a GPU."""
     if exact_up_to is None:
         exact_up_to = _GPU_EXACT if on_gpu else _CPU_EXACT
     return num_classes <= exact_up_to
@@ -51,7 +51,7 @@ class NeighbourGraph:
         blocks: Of a round.
         cursor: Block that is next.
         comparisons: Of a rank in a block, on average.
-        seconds: Spent on searching.
+        seconds: Spent on lists and on searching.
 
     Args:
         shards: The ranks.
@@ -96,10 +96,12 @@ class NeighbourGraph:
 
     def restart(self) -> None:
         """Puts the rows into lists anew, where there are lists, and begins a round."""
+        started = time.perf_counter()
         if isinstance(self.search, InvertedLists):
             self.search.fill(generator(self.seed, self.shards.rank, self.weight.device))
         self._count_blocks()
         self.cursor = 0
+        self.seconds += time.perf_counter() - started
 
     def refresh(self, blocks: int) -> None:
         """Searches for the next blocks, and begins anew after the last."""

@@ -49,6 +49,7 @@ from _report import print_figures
 from torch import nn
 
 from oclear.proxies import ProxyClassifier, ProxyConfig, RowAdagrad, SelectionConfig
+from oclear.runtime import prepare_process
 
 SHOP = "shop, "  # names of arms begin with it
 
@@ -266,9 +267,13 @@ def main() -> None:
     options = parser.parse_args()
     if options.no_shop and options.shop_only:
         parser.error("--no-shop and --shop-only leave nothing")
+    torch.set_flush_denormal(
+        True
+    )  # as in training: most gradients of full softmax are next to nothing
     work = options.work or Path(tempfile.mkdtemp(prefix="softmax_parity_"))
     print_figures(figures_of(run(arms_of(options), work)), options.json)
 
 
 if __name__ == "__main__":
+    prepare_process()
     main()

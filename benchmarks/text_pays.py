@@ -1,11 +1,11 @@
 """What does a document's text bring where no photo ever showed its item? Each kind of fusion beside image only.
 
 ``oclear ablate --parts text,fusion`` on each data folder, and on a generated shop half of whose products are held out:
-its val and test keep the photos of held-out products only, and its texts name most of what its pictures show. **The shop
-is drawn by code.** Folders are taken as they are; emoji's val and test hold items without a training photo only.
+its val and test have the photos of held-out products only, and its texts name most of what its pictures show. **The
+shop is drawn by code.** Folders are taken as they are; emoji's val and test hold items without a training photo only.
 
-Figures are of the test photos, by set and arm; ``whole`` has the default fusion, and ``against_reference`` is what an arm
-has more than it, with interval and p. A run that was killed goes on.
+Figures are of the test photos, by set and arm; ``whole`` has the default fusion, and ``against_reference`` is what an
+arm has more than it, with interval and p. A run that was killed goes on.
 
     python benchmarks/text_pays.py [--data FOLDER ...] [--products 1000] [--labels truth] [--seeds 3] [--work DIR]
         [--quick] [--json] [KEY.SUB=VALUE ...]

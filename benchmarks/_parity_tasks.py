@@ -48,8 +48,8 @@ class World:
     categories: int = 20
     features: int = 96
     directions: int = 12
-    family_width: float = 1.0
-    class_width: float = 0.65
+    family_width: float = 1.4
+    class_width: float = 0.7
     nuisance_width: float = 0.6
     noise: float = 0.15
     photos: int = 6

@@ -45,7 +45,8 @@ class InvertedLists:
     def __init__(self, weight: torch.Tensor, block: int) -> None:
         self.weight, self.block = weight, block
         self.num_lists = lists_for(len(weight))
-        self.compared = min(len(weight), -(-_PROBES * len(weight) // self.num_lists))
+        self._probed = min(len(weight), -(-_PROBES * len(weight) // self.num_lists))
+        self.compared = self._probed + min(_AROUND, self.num_lists)
         self.centres = weight.new_zeros(self.num_lists, weight.shape[1])
         self.sums = torch.zeros_like(self.centres, dtype=torch.float32)
         self.members = torch.zeros(len(weight), dtype=torch.int32, device=weight.device)
@@ -119,7 +120,7 @@ class InvertedLists:
         begins = torch.where(lists > 0, self.ends[lists - 1], 0).tolist()
         ends = self.ends[lists].tolist()
         parts = [self.order[begin:end] for begin, end in zip(begins, ends, strict=True)]
-        return torch.cat(parts)[: self.compared].long()
+        return torch.cat(parts)[: self._probed].long()
 
     def _sort(self) -> None:
         """Sorts the rows by list."""

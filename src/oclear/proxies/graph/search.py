@@ -26,7 +26,7 @@ class Search(Protocol):
 
     Attributes:
         blocks: Of a round.
-        compared: Rows that each row is compared with.
+        compared: Rows and centres that each row is compared with.
     """
 
     blocks: int

@@ -23,9 +23,9 @@ from oclear.commands.trials.config import TrialsConfig
 from oclear.commands.trials.data import TrialData
 from oclear.config import build_config
 from oclear.evaluation import Measures
+from oclear.output import atomic_folder
 from oclear.progress import Reporter
 from oclear.runtime import prepare_process
-from oclear.tables import atomic_folder
 
 _CUT = 10
 _MEASURE = "identical@1"

@@ -38,6 +38,7 @@ from _made_proxies import draw_batch, fill_with_clusters
 from _report import print_figures
 
 from oclear.proxies import ProxyClassifier, ProxyConfig, RowAdagrad, SelectionConfig
+from oclear.runtime import give_back_memory
 
 SCALE, MARGIN, RATE = 64.0, 0.4, 0.02
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -60,7 +61,7 @@ class Size:
     budget: int
 
 
-FULL_SIZE = Size(1_000_000, 10_000_000, (100_000, 300_000, 3_000_000), 512, 256, 10_000)
+FULL_SIZE = Size(1_000_000, 10_000_000, (100_000, 300_000), 512, 256, 10_000)
 QUICK_SIZE = Size(50_000, 150_000, (20_000,), 128, 64, 500)
 
 
@@ -143,6 +144,7 @@ def run_arm(arm: str, classes: int, precision: str, size: Size, steps: int) -> d
         )
         classifier = ProxyClassifier(classes, size.dim, config)
         fill_with_clusters(classifier.weight)
+        give_back_memory()  # what made them up took
         step = knn_step(classifier, size.batch)
         started = time.perf_counter()
         step(0)
@@ -152,6 +154,7 @@ def run_arm(arm: str, classes: int, precision: str, size: Size, steps: int) -> d
     else:
         weight = torch.empty(classes, size.dim, dtype=DTYPES[precision])
         fill_with_clusters(weight)
+        give_back_memory()
         whole = arm.startswith("full")
         step = full_step(arm, weight, size.batch) if whole else uniform_step(weight, size.batch)
         step(0)

@@ -24,9 +24,9 @@ from _report import print_figures
 from oclear.commands.ablate import PRESETS, AblateConfig, ablate, chosen_arms
 from oclear.config import build_config
 from oclear.datasets import ShopConfig, generate_shop
+from oclear.output import atomic_folder
 from oclear.progress import Reporter
 from oclear.runtime import prepare_process
-from oclear.tables import atomic_folder
 
 PARTS = "text,fusion"
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from oclear import __version__
 from oclear.errors import ConfigError, nearest_name
+from oclear.output import atomic_file
 
 Config = TypeVar("Config", bound=BaseModel)
 
@@ -64,20 +65,15 @@ def write_run_record(
 ) -> None:
     """Writes ``config.yaml``, which ``--config`` takes again, and ``run.json``: command, inputs and versions."""
     text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
-    _write_whole(folder / "config.yaml", text)
+    with atomic_file(folder / "config.yaml") as file:
+        file.write_text(text)
     record = {
         "command": command,
         "inputs": {name: str(value) for name, value in inputs.items() if value is not None},
         "versions": versions(),
     }
-    _write_whole(folder / "run.json", json.dumps(record, indent=2) + "\n")
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Whole or not at all: a run that is taken up again reads what it was begun with."""
-    partial = path.with_name(f".{path.name}.part")
-    partial.write_text(text)
-    partial.replace(path)
+    with atomic_file(folder / "run.json") as file:
+        file.write_text(json.dumps(record, indent=2) + "\n")
 
 
 def versions() -> dict[str, str]:

@@ -123,7 +123,7 @@ def test_a_creation_that_was_cut_short_is_named_and_gone_on_with(tmp_path, monke
 def test_a_crash_while_the_manifest_is_written_leaves_the_old_one(tmp_path, monkeypatch):
     create(tmp_path)
     old = manifest.read_manifest(tmp_path)
-    monkeypatch.setattr(manifest.os, "fsync", lambda _: 1 / 0)
+    monkeypatch.setattr("os.fsync", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         manifest.write_manifest(
             tmp_path, manifest.Manifest("m9", {"m9": manifest.StoredModel("m9", 9)})

@@ -34,13 +34,13 @@ from oclear.governance.evidence.keys import (
 from oclear.governance.evidence.users import load_evidence
 from oclear.governance.report import open_categories, write_page
 from oclear.model import ModelConfig
+from oclear.output import atomic_folder
 from oclear.progress import Reporter
 from oclear.tables import (
     Exposures,
     Items,
     Queries,
     SkippedImages,
-    atomic_folder,
     read_exposures,
     read_items,
     read_queries,

@@ -41,16 +41,9 @@ from oclear.errors import InputError
 from oclear.evaluation.report import StageTime
 from oclear.governance import GovernanceConfig
 from oclear.model import ModelConfig
+from oclear.output import atomic_file, atomic_folder, refuse_non_empty
 from oclear.progress import Reporter
-from oclear.tables import (
-    atomic_folder,
-    find_table,
-    read_exposures,
-    read_items,
-    read_queries,
-    read_truth,
-    refuse_non_empty,
-)
+from oclear.tables import find_table, read_exposures, read_items, read_queries, read_truth
 from oclear.training import TrainConfig
 from oclear.training.augmentation import AugmentationConfig
 from oclear.training.stages import frozen_then_finetuned
@@ -361,6 +354,5 @@ class _Times:
         began = time.monotonic()
         yield
         self._seconds[name] = time.monotonic() - began
-        part = self._path.with_suffix(".part")
-        part.write_text(json.dumps(self._seconds))
-        part.replace(self._path)
+        with atomic_file(self._path) as file:
+            file.write_text(json.dumps(self._seconds))

@@ -13,8 +13,9 @@ from oclear.commands.shared.runs import refuse_overwriting
 from oclear.config import write_run_record
 from oclear.errors import InputError
 from oclear.model import ModelConfig
+from oclear.output import atomic_folder
 from oclear.progress import Reporter
-from oclear.tables import SkippedImages, atomic_folder, read_items, read_queries
+from oclear.tables import SkippedImages, read_items, read_queries
 
 
 class EmbedConfig(BaseModel):

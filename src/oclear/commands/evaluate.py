@@ -26,6 +26,7 @@ from oclear.evaluation import Measures, Ranking, evaluate_ranking, rank, write_t
 from oclear.evaluation.groups import largest_over_truth, popularity_groups
 from oclear.evaluation.measures import Estimate
 from oclear.model.encode import encode_queries
+from oclear.output import atomic_folder, refuse_non_empty
 from oclear.progress import Reporter
 from oclear.store import active_model
 from oclear.store.confidence import read_confidence
@@ -34,12 +35,10 @@ from oclear.tables import (
     Queries,
     SkippedImages,
     Truth,
-    atomic_folder,
     index_of,
     read_exposures,
     read_queries,
     read_truth,
-    refuse_non_empty,
 )
 
 

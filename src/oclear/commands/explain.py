@@ -20,6 +20,7 @@ from oclear.errors import BadImageError, InputError, nearest_name
 from oclear.model import TwoTowerModel
 from oclear.model.encode import is_text_alone
 from oclear.model.explain import Explanation, Map, explain_match, fitted
+from oclear.output import atomic_file
 from oclear.progress import Reporter
 from oclear.store import DocumentStore, Hit
 from oclear.tables import Items, read_items
@@ -182,13 +183,11 @@ def _found(told: Explanation, place: _Place | None) -> str:
 
 def _write(picture: Image.Image, out: Path) -> None:
     """Whole or not at all."""
-    partial = out.with_name(f".{out.stem}.part{out.suffix}")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(partial)
-        partial.replace(out)
+        with atomic_file(out) as file:
+            picture.save(file, Image.registered_extensions()[out.suffix.lower()])
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise InputError(f"{out}: cannot be written ({error.strerror or error})") from error
 
 

@@ -11,8 +11,8 @@ from oclear.commands.shared.result import CommandResult
 from oclear.commands.shared.runs import refuse_overwriting
 from oclear.model import TwoTowerModel
 from oclear.model.export import export_model
+from oclear.output import atomic_folder
 from oclear.progress import Reporter
-from oclear.tables import atomic_folder
 
 
 def export(model: str, out: Path, reporter: Reporter, *, overwrite: bool = False) -> CommandResult:

@@ -14,6 +14,7 @@ from oclear.config import write_run_record
 from oclear.errors import InputError, ModelMismatchError
 from oclear.model import TwoTowerModel
 from oclear.model.files import find_model_folder
+from oclear.output import atomic_folder
 from oclear.progress import Reporter
 from oclear.store import (
     DocumentStore,
@@ -27,7 +28,7 @@ from oclear.store import (
 )
 from oclear.store.manifest import is_unfinished
 from oclear.store.photos import read_photos
-from oclear.tables import Items, atomic_folder, read_items
+from oclear.tables import Items, read_items
 
 
 def index(

@@ -30,18 +30,9 @@ from oclear.config import write_run_record
 from oclear.errors import ConfigError, FormatError, InputError
 from oclear.governance import read_samples
 from oclear.model import ModelConfig, TwoTowerModel
+from oclear.output import atomic_file, atomic_folder, refuse_non_empty
 from oclear.progress import Reporter
-from oclear.tables import (
-    Items,
-    Queries,
-    Truth,
-    atomic_folder,
-    read_items,
-    read_queries,
-    read_truth,
-    refuse_non_empty,
-    write_table,
-)
+from oclear.tables import Items, Queries, Truth, read_items, read_queries, read_truth, write_table
 from oclear.training import TrainConfig, Trainer, TrainingData, ValidationSet
 from oclear.training.memory import choose, estimate_memory
 from oclear.training.ranks import Ranks, joined_ranks
@@ -256,9 +247,8 @@ def _settled(
 
 
 def _write_settled(file: Path, config: TrainConfig) -> None:
-    part = file.with_suffix(".part")
-    part.write_text(config.model_dump_json(indent=2) + "\n")
-    part.replace(file)
+    with atomic_file(file) as part:
+        part.write_text(config.model_dump_json(indent=2) + "\n")
 
 
 @contextmanager

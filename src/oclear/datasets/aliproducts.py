@@ -21,7 +21,7 @@ from typing import Any
 
 from oclear.datasets.folder_form import link_or_copy, write_form
 from oclear.errors import InputError
-from oclear.tables import atomic_folder
+from oclear.output import atomic_folder
 
 # So many training pictures stand for the document; all others are queries.
 _DOCUMENT_PICTURES = 3

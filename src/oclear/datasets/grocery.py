@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 
 from oclear.datasets.folder_form import write_form
 from oclear.errors import InputError, OclearError
-from oclear.tables import atomic_folder
+from oclear.output import atomic_folder
 
 ARCHIVE_URL = "https://github.com/marcusklasson/GroceryStoreDataset/archive/refs/heads/master.zip"
 _TIMEOUT = 30.0

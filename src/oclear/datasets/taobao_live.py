@@ -27,7 +27,7 @@ from typing import Any
 
 from oclear.datasets.folder_form import link_or_copy, write_form
 from oclear.errors import InputError, MissingExtraError
-from oclear.tables import atomic_folder
+from oclear.output import atomic_folder
 
 # Two names of one class in the published labels: "ancient style", "ancient dress".
 _SAME_LABEL = {"古装": "古风"}

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import io
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from PIL import Image
 
 from oclear.evaluation.measures import Estimate
 from oclear.evaluation.ranking import Ranking
+from oclear.output import atomic_file
 
 _TEMPLATE = "report.html.j2"
 # Tiles are drawn at up to 140 CSS pixels; with these two a page of 24 photos stays near 1 MB.
@@ -217,12 +217,8 @@ def write_report(
         facts=facts,
         command=command,
     )
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        partial.write_text(page, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with atomic_file(path) as file:
+        file.write_text(page, encoding="utf-8")
 
 
 def _sample_size(count: int) -> int:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from oclear.evaluation.ranking import Ranking
+from oclear.output import atomic_file
 
 RUN_FILE = "run.trec"
 QRELS_FILE = "qrels.trec"
@@ -81,7 +82,6 @@ def _strictly_decreasing(scores: npt.NDArray[np.float32]) -> npt.NDArray[np.floa
 
 
 def _write(path: Path, lines: Iterable[str]) -> Path:
-    partial = path.with_name(path.name + ".part")
-    with partial.open("w", encoding="utf-8", newline="\n") as file:
+    with atomic_file(path) as part, part.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(lines)
-    return partial.replace(path)
+    return path

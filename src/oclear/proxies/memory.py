@@ -7,7 +7,7 @@ from typing import Literal
 
 from oclear.proxies.config import ProxyConfig
 from oclear.proxies.graph.exact import columns_at_once
-from oclear.proxies.graph.kmeans import compared_with, scores_at_once
+from oclear.proxies.graph.kmeans import compared_with, vectors_at_once
 from oclear.proxies.graph.lists import lists_for
 from oclear.proxies.graph.neighbours import block_of, is_exact
 from oclear.proxies.loss import samples_at_once
@@ -88,12 +88,12 @@ def proxy_memory(
             lists = lists_for(rows)
             graph += 8 * rows + lists * dim * (entry + 4)
             # While centres are learned and rows assigned: a block of rows on its way to unit length, its comparisons,
-            # the sums and the rows to start again from, and the group of each row; or else the lists on their way
-            # through sorting.
+            # the sums and what becomes of them, and the group of each row; or else the lists on their way through
+            # sorting.
             centres_compared = compared_with(lists)
-            assigned = scores_at_once(on_gpu) // centres_compared
+            assigned = vectors_at_once(centres_compared, on_gpu)
             learning = assigned * (centres_compared * entry + dim * (12 if is_half else 8))
-            learning += 12 * lists * dim
+            learning += 8 * lists * dim
             start = max(start, learning + 16 * rows + libraries, 24 * rows + libraries)
     active = -(-config.selection.active_classes(num_classes) // ranks)
     logits = min(batch, samples_at_once(batch, active * centres, on_gpu)) * active * centres

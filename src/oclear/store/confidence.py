@@ -7,7 +7,6 @@ other; ``oclear calibrate`` learns what that means for one index, and writes it 
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from oclear.errors import FormatError
+from oclear.output import atomic_file
 
 FORMAT_VERSION = 1
 KIND = "confidence"
@@ -104,13 +104,9 @@ def confidence_file(folder: Path, model_id: str) -> Path:
 def write_confidence(folder: Path, confidence: Confidence) -> None:
     """Write it beside the store, all or nothing."""
     path = confidence_file(folder, confidence.model_id)
-    partial = path.with_name(path.name + ".part")
     content = {"kind": KIND, "format_version": FORMAT_VERSION, **asdict(confidence)}
-    with partial.open("w", encoding="utf-8") as file:
-        json.dump(content, file, indent=2)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    with atomic_file(path, lasting=True) as file:
+        file.write_text(json.dumps(content, indent=2), encoding="utf-8")
 
 
 def read_confidence(folder: Path, model_id: str) -> Confidence | None:

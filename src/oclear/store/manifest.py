@@ -8,7 +8,6 @@ store is there. A folder with only the other name is one whose creation was cut 
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -17,6 +16,7 @@ from typing import Any
 
 import oclear
 from oclear.errors import FormatError
+from oclear.output import atomic_file
 
 MANIFEST_FILE = "manifest.json"
 CREATING_FILE = "manifest.creating.json"
@@ -92,12 +92,8 @@ def write_manifest(folder: Path, manifest: Manifest, *, creating: bool = False) 
     """Write the manifest whole or not at all, in this format; ``creating`` marks a folder that is not ready yet."""
     manifest = replace(manifest, format_version=FORMAT_VERSION, oclear_version=oclear.__version__)
     path = folder / (CREATING_FILE if creating else MANIFEST_FILE)
-    partial = path.with_name(path.name + ".part")
-    with partial.open("w", encoding="utf-8") as file:
-        json.dump(asdict(manifest), file, indent=2)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    with atomic_file(path, lasting=True) as file:
+        file.write_text(json.dumps(asdict(manifest), indent=2), encoding="utf-8")
 
 
 def finish_creation(folder: Path) -> None:

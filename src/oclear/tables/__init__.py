@@ -5,13 +5,13 @@ from oclear.tables.exposures import Exposures, read_exposures
 from oclear.tables.features import Features, read_features, write_features
 from oclear.tables.images import MAX_PIXELS, decode_image
 from oclear.tables.items import Items, read_item_ids, read_items
-from oclear.tables.output import atomic_folder, refuse_non_empty, sync, write_table
 from oclear.tables.pictures import Pictures
 from oclear.tables.queries import Queries, read_queries
 from oclear.tables.read import find_table
 from oclear.tables.schema import Side
 from oclear.tables.skipped import SkippedImages
 from oclear.tables.truth import Truth, read_truth
+from oclear.tables.write import write_table
 
 __all__ = [
     "MAX_PIXELS",
@@ -23,7 +23,6 @@ __all__ = [
     "Side",
     "SkippedImages",
     "Truth",
-    "atomic_folder",
     "decode_image",
     "find_table",
     "index_of",
@@ -33,8 +32,6 @@ __all__ = [
     "read_items",
     "read_queries",
     "read_truth",
-    "refuse_non_empty",
-    "sync",
     "write_features",
     "write_table",
 ]

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from oclear.errors import FormatError, InputError
 from oclear.tables.checks import index_of
-from oclear.tables.output import write_table
 from oclear.tables.pictures import Pictures
+from oclear.tables.write import write_table
 
 FORMAT_VERSION = 1
 

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from oclear.errors import InputError
-from oclear.tables.output import write_table
 from oclear.tables.schema import Side
+from oclear.tables.write import write_table
 
 _SCHEMA = pa.schema(
     [

@@ -16,6 +16,7 @@ from oclear.errors import OclearError
 from oclear.model import TwoTowerModel
 from oclear.model.encode import BATCH_SIZE, Progress, load_plain, pixel_batches, text_batches
 from oclear.model.text_encoder import TextFeatures
+from oclear.output import atomic_file
 from oclear.tables import Pictures, SkippedImages
 from oclear.training.cached_features import Level, TextCache
 from oclear.training.ranks import Ranks
@@ -169,20 +170,19 @@ def _create(
     """
     if path.is_file():
         return
-    part = path.with_suffix(".part")
-    np.lib.format.open_memmap(part, "w+", kind, shape).flush()
-    if not sparse and hasattr(os, "posix_fallocate"):
+    with atomic_file(path) as part:
+        np.lib.format.open_memmap(part, "w+", kind, shape).flush()
+        if sparse or not hasattr(os, "posix_fallocate"):
+            return
         size = part.stat().st_size
         try:
             with part.open("r+b") as file:
                 os.posix_fallocate(file.fileno(), 0, size)
         except OSError as error:
-            part.unlink()
             raise OclearError(
                 f"{path}: no room for {size / 1e9:,.1f} GB ({error.strerror})",
                 "Make room, or give --out on a larger disk.",
             ) from error
-    part.replace(path)
 
 
 def _mark(done: NDArray[np.bool_], batches: list[int], arrays: list[NDArray[np.generic]]) -> None:

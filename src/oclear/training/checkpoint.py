@@ -14,7 +14,7 @@ import torch
 from torch.distributed.checkpoint.api import CheckpointException
 
 from oclear.errors import FormatError, OclearError
-from oclear.tables import sync
+from oclear.output import sync
 from oclear.training.dcp_files import read_metadata, read_tensors, write_tensors
 from oclear.training.ranks import Ranks
 

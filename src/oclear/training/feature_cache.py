@@ -15,6 +15,7 @@ from oclear.errors import OclearError
 from oclear.model import TwoTowerModel
 from oclear.model.encode import Progress
 from oclear.model.state_hash import state_hash
+from oclear.output import atomic_file
 from oclear.tables import Pictures, SkippedImages
 from oclear.training.cache_writing import (
     feature_shapes,
@@ -131,7 +132,6 @@ def cache_texts(
 
 def _finish(done: Path, skipped: list[dict[str, Any]], ranks: Ranks) -> None:
     if ranks.is_main:
-        part = done.with_suffix(".part")
-        part.write_text(json.dumps(skipped))
-        part.replace(done)
+        with atomic_file(done) as file:
+            file.write_text(json.dumps(skipped))
     ranks.wait()

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from oclear.output import atomic_file
+
 
 class MetricsLog:
     """Appends lines; a resumed run first drops those that it will write again.
@@ -37,6 +39,5 @@ class MetricsLog:
                         kept.append(line + "\n")
                 except ValueError:
                     continue
-        partial = self.path.with_suffix(".part")
-        partial.write_text("".join(kept))
-        partial.replace(self.path)
+        with atomic_file(self.path) as file:
+            file.write_text("".join(kept))

@@ -12,6 +12,7 @@ import torch
 from oclear.errors import InputError
 from oclear.model import TwoTowerModel
 from oclear.model.text_encoder import TextFeatures
+from oclear.output import atomic_file
 from oclear.progress import Reporter
 from oclear.tables import Pictures, SkippedImages
 from oclear.training.augmentation import Augmentation
@@ -157,10 +158,8 @@ class StageOpener:
         self.skipped.check(total, self.config.max_bad_images)
         if self.ranks.is_main:
             self.skipped.write(self._skipped_file)
-            temporary = self._readable_file.with_suffix(".part")
-            with temporary.open("wb") as file:
+            with atomic_file(self._readable_file) as part, part.open("wb") as file:
                 np.savez(file, queries=queries.readable, documents=documents.readable)
-            temporary.replace(self._readable_file)
         self.ranks.wait()
         return queries, documents
 

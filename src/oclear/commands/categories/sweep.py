@@ -27,12 +27,12 @@ from oclear.governance import Categories, GovernanceConfig, Looks, categorize_lo
 from oclear.governance.evidence.neighbours import Clustering
 from oclear.governance.sweep import SweepPoint, measure_ids, sweep_points
 from oclear.model import ModelConfig
+from oclear.output import atomic_folder
 from oclear.progress import Reporter
 from oclear.tables import (
     Items,
     Queries,
     SkippedImages,
-    atomic_folder,
     index_of,
     read_exposures,
     read_items,

@@ -13,7 +13,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from oclear.errors import ConfigError, FormatError, InputError, OclearError
-from oclear.tables import atomic_folder, find_table
+from oclear.output import atomic_folder
+from oclear.tables import find_table
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 from oclear.commands.shared.runs import is_begun, refuse_other_run, run_folder, state_of
 from oclear.commands.trials.config import TrialsConfig
 from oclear.config import write_run_record
-from oclear.tables import atomic_folder, refuse_non_empty
+from oclear.output import atomic_folder, refuse_non_empty
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from oclear.evaluation.trials import ArmSummary, Trial, summarize
 from oclear.evaluation.trials.page import write_page
 from oclear.evaluation.trials.plot import write_plot
 from oclear.evaluation.trials.table import PRIMARY, markdown, table_cells, terminal_table
+from oclear.output import atomic_file
 
 Notes = list[tuple[str, Sequence[str]]]
 
@@ -146,6 +147,5 @@ def _brief(heading: list[str], lines: list[list[str]]) -> tuple[list[str], list[
 
 
 def _write(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text)
-    part.replace(path)
+    with atomic_file(path) as file:
+        file.write_text(text)

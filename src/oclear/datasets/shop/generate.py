@@ -23,7 +23,8 @@ from oclear.datasets.shop.listing_tables import shop_tables
 from oclear.datasets.shop.photo import shopper_photo
 from oclear.datasets.shop.plan import LISTING, PHOTO, PROPS, Listing, Photo, ShopConfig, plan_shop
 from oclear.datasets.shop.products import Product, draw_products
-from oclear.tables import atomic_folder, write_table
+from oclear.output import atomic_folder
+from oclear.tables import write_table
 
 _PROP_COUNT = 60
 

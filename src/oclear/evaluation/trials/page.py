@@ -9,6 +9,7 @@ from pathlib import Path
 import jinja2
 
 from oclear.evaluation.trials.table import Cells
+from oclear.output import atomic_file
 
 
 def write_page(
@@ -63,6 +64,5 @@ def write_page(
         facts=facts,
         command=command,
     )
-    partial = path.with_name(f".{path.name}.part")
-    partial.write_text(page, encoding="utf-8")
-    partial.replace(path)
+    with atomic_file(path) as file:
+        file.write_text(page, encoding="utf-8")

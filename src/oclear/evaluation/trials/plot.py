@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from oclear.evaluation.trials.summary import ArmSummary
+from oclear.output import atomic_file
 
 # Dark enough on white, told apart by eyes that know no red from green, and by their marks in print.
 _LOOKS = (("#2b6a9e", "o"), ("#c8711a", "D"), ("#5f676f", "s"))
@@ -102,6 +103,5 @@ def write_plot(
         borderaxespad=0.2,
         handletextpad=0.4,
     )
-    partial = path.with_name(f".{path.name}.part.png")
-    figure.savefig(partial)
-    partial.replace(path)
+    with atomic_file(path) as file:
+        figure.savefig(file, format="png")

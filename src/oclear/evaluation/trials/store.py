@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from oclear.errors import FormatError
+from oclear.output import atomic_file
 from oclear.tables import write_table
 
 _FORMAT = 1
@@ -110,9 +111,8 @@ class TrialStore:
         """Keeps the validation score of a candidate."""
         path = self._choice(arm, condition, number)
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        part.write_text(json.dumps({"score": score, **candidate}) + "\n")
-        part.replace(path)
+        with atomic_file(path) as file:
+            file.write_text(json.dumps({"score": score, **candidate}) + "\n")
 
     def _choice(self, arm: str, condition: str, number: int) -> Path:
         return self._place("choices", arm, condition) / f"{number}.json"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +36,7 @@ from oclear.governance.report.facts import (
 from oclear.governance.report.folder import CategoryFolder
 from oclear.governance.report.pairs import plain
 from oclear.governance.report.reasons import Reason, why_apart
+from oclear.output import atomic_file
 
 _TEMPLATE = "page.html.j2"
 _SCRIPT = "page.js.j2"
@@ -103,12 +103,8 @@ def write_page(path: Path, folder: CategoryFolder) -> dict[str, int]:
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
     )
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        partial.write_text(page, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with atomic_file(path) as file:
+        file.write_text(page, encoding="utf-8")
     return {
         "doubtful": len(cards),
         "pictures": thumbnails.decoded,

@@ -38,8 +38,11 @@ def spherical_kmeans(
         for _, block, nearest in _nearest(vectors, count, centres, random):
             sums.index_add_(0, nearest, block.float())
             filled[nearest] = True
-        again = vectors(torch.randint(count, (clusters,), generator=random, device=device))
-        centres = unit(torch.where(filled.unsqueeze(1), sums, again.float())).to(centres.dtype)
+        centres = unit(sums).to(centres.dtype)
+        empty = (~filled).nonzero().squeeze(1)
+        centres[empty] = vectors(
+            torch.randint(count, (len(empty),), generator=random, device=device)
+        )
     return centres
 
 
@@ -73,9 +76,12 @@ def compared_with(centres: int) -> int:
     return centres if centres <= _ALL else min(centres, _GROUPS * round(math.sqrt(centres)))
 
 
-def scores_at_once(on_gpu: bool) -> int:
-    """Comparisons of vectors with centres that are held at once."""
-    return _GPU_SCORES if on_gpu else _CPU_SCORES
+def vectors_at_once(centres: int, on_gpu: bool) -> int:
+    """Vectors that are compared with so many centres at a time."""
+    scores = _GPU_SCORES if on_gpu else _CPU_SCORES
+    return max(
+        1, scores // max(centres, _ALL)
+    )  # with a few centres it is the vectors that take room
 
 
 Assigned = tuple[slice | torch.Tensor, torch.Tensor, torch.Tensor]
@@ -91,7 +97,7 @@ def _nearest(
 
 
 def _nearest_of_all(vectors: Rows, count: int, centres: torch.Tensor) -> Iterator[Assigned]:
-    size = _block(len(centres), centres.device)
+    size = vectors_at_once(len(centres), on_gpu=centres.is_cuda)
     for start in range(0, count, size):
         part = slice(start, min(start + size, count))
         block = vectors(part)
@@ -105,16 +111,12 @@ def _nearest_of_group(
         lambda at: centres[at], len(centres), round(math.sqrt(len(centres))), random
     )
     around = (groups @ centres.T).topk(compared_with(len(centres)), dim=1).indices
+    size = vectors_at_once(around.shape[1], on_gpu=centres.is_cuda)
     group = assign(vectors, count, groups, random)
     order = group.argsort()
     ends = torch.bincount(group, minlength=len(groups)).cumsum(0).cpu()
     for members, candidates in zip(order.tensor_split(ends[:-1]), around, strict=True):
         compared = centres[candidates].T
-        for rows in torch.split(members, _block(len(candidates), centres.device)):
+        for rows in torch.split(members, size):
             block = vectors(rows)
             yield rows, block, candidates[(block @ compared).argmax(dim=1)]
-
-
-def _block(centres: int, device: torch.device) -> int:
-    """Vectors that are compared with so many centres at a time."""
-    return max(1, scores_at_once(on_gpu=device.type != "cpu") // centres)

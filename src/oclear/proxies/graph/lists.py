@@ -15,7 +15,7 @@ from oclear.proxies.unit import unit
 # Lists for the square root of the rows, and rows of a list on average at least; rows to learn a centre from; mean lists
 # that a search looks through, and lists that it chooses from. Many short lists find more for fewer comparisons (at
 # 300,000 classes 0.79 of the true neighbours in place of 0.58 with 4 times the root), but each is a product of its own.
-_LISTS, _LEAST, _SAMPLE, _PROBES, _AROUND = 12, 16, 32, 16, 256
+_LISTS, _LEAST, _SAMPLE, _PROBES, _AROUND = 16, 16, 24, 24, 256
 _MULTIPLE = 64
 
 
@@ -24,7 +24,7 @@ def lists_for(rows: int) -> int:
 
     Example:
         >>> lists_for(1_000_000)
-        12000
+        16000
     """
     return max(1, min(rows // _LEAST, round(_LISTS * math.sqrt(rows))))
 

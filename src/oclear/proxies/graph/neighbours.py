@@ -12,6 +12,7 @@ from oclear.proxies.graph.lists import InvertedLists
 from oclear.proxies.graph.search import Nearest, Search
 from oclear.proxies.shards import Shards
 from oclear.proxies.unit import unit
+from oclear.runtime import give_back_memory
 
 # Classes up to which all are compared with all.
 _CPU_EXACT, _GPU_EXACT = 20_000, 1_000_000
@@ -99,6 +100,7 @@ class NeighbourGraph:
         started = time.perf_counter()
         if isinstance(self.search, InvertedLists):
             self.search.fill(generator(self.seed, self.shards.rank, self.weight.device))
+            give_back_memory()
         self._count_blocks()
         self.cursor = 0
         self.seconds += time.perf_counter() - started

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from oclear.output import sync
 from oclear.serving.log.erased import Erased
 from oclear.serving.log.parts import (
     finished_parts,
@@ -27,7 +28,7 @@ from oclear.serving.log.parts import (
 )
 from oclear.serving.log.query_images import relative_path
 from oclear.serving.log.records import Feedback, Search
-from oclear.tables import sync, write_table
+from oclear.tables import write_table
 
 EXPOSURES, NOT_THIS, QUERIES = "exposures", "not_this", "queries.parquet"
 # A click whose search is in the part of another server, which runs: it waits for that part this long.

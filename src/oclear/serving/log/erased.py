@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from oclear.output import atomic_file
 from oclear.serving.log.records import Search
-from oclear.tables import sync
 
 _FILE = "erased.jsonl"
 
@@ -38,13 +37,8 @@ def note_erased(folder: Path, session_id: str, until: int) -> None:
     """Notes an erasure, lastingly; the file is written anew, so that no kill leaves half a line in it."""
     found = {**Erased.read(folder).until, _hash(session_id): until}
     lines = [json.dumps({"session": name, "until": moment}) for name, moment in found.items()]
-    partial = folder / f".{_FILE}.part"
-    with partial.open("w") as file:
-        file.writelines(f"{line}\n" for line in lines)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(folder / _FILE)
-    sync(folder)
+    with atomic_file(folder / _FILE, lasting=True) as file:
+        file.write_text("".join(f"{line}\n" for line in lines))
 
 
 def _hash(session_id: str) -> str:

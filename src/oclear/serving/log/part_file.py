@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from oclear.output import sync
 from oclear.serving.config import LogConfig
 from oclear.serving.log.records import Record, to_line
-from oclear.tables import sync
 
 PARTS = "parts"
 SUFFIX = ".log"

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from oclear.output import sync
 from oclear.serving.log.part_file import PARTS, SUFFIX
 from oclear.serving.log.records import Record, read_lines, to_line
-from oclear.tables import sync
 
 _LOCK = ".lock"
 _GROUP_BYTES = 256_000_000

@@ -11,9 +11,6 @@ from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from oclear.errors import InputError, OutputNotEmptyError
 
 
@@ -71,14 +68,37 @@ def refuse_non_empty(path: Path) -> None:
         raise OutputNotEmptyError(path)
 
 
-def write_table(table: pa.Table, path: Path) -> None:
-    """Writes a Parquet file that is there as a whole or not at all; an older one is replaced."""
+@contextmanager
+def atomic_file(path: Path, *, lasting: bool = False) -> Iterator[Path]:
+    """A file that appears at ``path`` only when the block has ended well; an older one is replaced.
+
+    The block writes a hidden sibling. What a killed run left is removed by the next for the same path.
+
+    Args:
+        path: The file to make, in a folder that is there.
+        lasting: Also through a power failure.
+
+    Yields:
+        The file to write.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     with atomic_file(Path(folder) / "greeting.txt") as file:
+        ...         _ = file.write_text("hello")
+        ...     [path.name for path in Path(folder).iterdir()]
+        ['greeting.txt']
+    """
     path = path.resolve()
     clean_up(path)
     temporary = _sibling(path, "tmp")
     try:
-        pq.write_table(table, temporary, compression="zstd", row_group_size=1 << 17)
+        yield temporary
+        if lasting:
+            sync(temporary)
         temporary.replace(path)
+        if lasting:
+            sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 

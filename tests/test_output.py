@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from oclear.errors import InputError, OutputNotEmptyError
-from oclear.tables import atomic_folder, write_table
+from oclear.output import atomic_file, atomic_folder
+from oclear.tables import write_table
 
 
 def names(folder: Path) -> list[str]:
@@ -135,7 +136,7 @@ def test_kill_in_the_middle(tmp_path: Path, overwrite: bool) -> None:
         f"""
 import time
 from pathlib import Path
-from oclear.tables.output import atomic_folder
+from oclear.output import atomic_file, atomic_folder
 with atomic_folder(Path({str(out)!r}), overwrite={overwrite}) as folder:
     (folder / "file").write_text("half")
     print("now", flush=True)
@@ -156,7 +157,7 @@ def test_kill_between_the_two_moves(tmp_path: Path) -> None:
         f"""
 import time
 from pathlib import Path
-from oclear.tables import output
+from oclear import output
 rename = Path.rename
 def stop(self, target):
     if ".tmp-" in self.name:
@@ -184,6 +185,27 @@ def test_folder_of_a_living_process_is_left_alone(tmp_path: Path) -> None:
         assert first.is_dir()
         (tmp_path / "out" / "file").unlink()
     assert (tmp_path / "out" / "file").read_text() == "first"
+
+
+@pytest.mark.parametrize("lasting", [False, True])
+def test_a_file_is_replaced_when_the_block_ends_well(tmp_path: Path, lasting: bool) -> None:
+    path = tmp_path / "file.json"
+    path.write_text("old")
+    with atomic_file(path, lasting=lasting) as file:
+        file.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert names(tmp_path) == ["file.json"]
+
+
+def test_a_block_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "file.json"
+    path.write_text("old")
+    with pytest.raises(ZeroDivisionError), atomic_file(path) as file:
+        file.write_text("half")
+        raise ZeroDivisionError
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["file.json"]
 
 
 def test_write_table(tmp_path: Path) -> None:

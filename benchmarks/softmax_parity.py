@@ -24,8 +24,8 @@ products never seen in training, search the pictures of all listings. One shop, 
 
     python benchmarks/softmax_parity.py [--quick] [--json] [--work DIR] [--no-sweep] [--no-shop | --shop-only]
 
-By the time of its steps it takes about half an hour on two cores, and ten minutes more for the shop. ``--quick``, with
-5,000 classes of which 4 % are active and a shop of 200 products, takes two minutes.
+About 20 minutes on two cores with the sweep, nearly all for full softmax, and ten minutes more for the shop.
+``--quick``, with 5,000 classes of which 4 % are active and a shop of 200 products, takes two minutes.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import torch
 
@@ -66,6 +67,25 @@ def assign(
     return found
 
 
+class Groups(NamedTuple):
+    """Centres by groups, so that a vector need not be compared with all of them.
+
+    Attributes:
+        middles: Of the groups, unit length, (groups, dim).
+        around: The centres nearest to each, (groups, compared) int64.
+    """
+
+    middles: torch.Tensor
+    around: torch.Tensor
+
+
+def group_centres(centres: torch.Tensor, random: torch.Generator) -> Groups:
+    """As many groups as the root of the number of centres (clusters, dim), which have unit length."""
+    count = len(centres)
+    middles = spherical_kmeans(lambda at: centres[at], count, round(math.sqrt(count)), random)
+    return Groups(middles, (middles @ centres.T).topk(compared_with(count), dim=1).indices)
+
+
 def compared_with(centres: int) -> int:
     """How many of the centres a vector is compared with.
 
@@ -107,16 +127,13 @@ def _nearest_of_all(vectors: Rows, count: int, centres: torch.Tensor) -> Iterato
 def _nearest_of_group(
     vectors: Rows, count: int, centres: torch.Tensor, random: torch.Generator
 ) -> Iterator[Assigned]:
-    groups = spherical_kmeans(
-        lambda at: centres[at], len(centres), round(math.sqrt(len(centres))), random
-    )
-    around = (groups @ centres.T).topk(compared_with(len(centres)), dim=1).indices
-    size = vectors_at_once(around.shape[1], on_gpu=centres.is_cuda)
-    group = assign(vectors, count, groups, random)
+    groups = group_centres(centres, random)
+    size = vectors_at_once(groups.around.shape[1], on_gpu=centres.is_cuda)
+    group = assign(vectors, count, groups.middles, random)
     order = group.argsort()
-    ends = torch.bincount(group, minlength=len(groups)).cumsum(0).cpu()
-    for members, candidates in zip(order.tensor_split(ends[:-1]), around, strict=True):
-        compared = centres[candidates].T
+    ends = torch.bincount(group, minlength=len(groups.middles)).cumsum(0).cpu()
+    for members, around in zip(order.tensor_split(ends[:-1]), groups.around, strict=True):
+        compared = centres[around].T
         for rows in torch.split(members, size):
             block = vectors(rows)
-            yield rows, block, candidates[(block @ compared).argmax(dim=1)]
+            yield rows, block, around[(block @ compared).argmax(dim=1)]

@@ -7,7 +7,8 @@ import math
 import torch
 import torch.nn.functional as F
 
-from oclear.proxies.graph.kmeans import assign, spherical_kmeans
+from oclear.proxies.draws import generator
+from oclear.proxies.graph.kmeans import assign, group_centres, spherical_kmeans
 from oclear.proxies.graph.search import Nearest
 from oclear.proxies.graph.top import largest
 from oclear.proxies.unit import unit
@@ -66,6 +67,7 @@ class InvertedLists:
             lambda at: unit(self.weight[sample[at]]), len(sample), self.num_lists, random
         )
         self.members = assign(lambda at: unit(self.weight[at]), rows, self.centres, random)
+        self._group()
         self._sort()
 
     def rows_of(self, block: int) -> torch.Tensor:
@@ -82,7 +84,9 @@ class InvertedLists:
         queries = F.pad(queries, (0, 0, 0, -asked % _MULTIPLE))
         # Only the lists around the block are looked at: it was one list when the round began.
         middle = queries.float().sum(dim=0).to(queries.dtype)
-        around = (self.centres @ middle).topk(min(_AROUND, self.num_lists)).indices
+        candidates = self._groups.around[(self._groups.middles @ middle).argmax()]
+        nearest = (self.centres[candidates] @ middle).topk(min(_AROUND, len(candidates))).indices
+        around = candidates[nearest]
         likeness = (queries @ self.centres[around].T)[:asked]
         homes = likeness.argmax(dim=1)
         # First the lists that most rows are at home in, then those nearest on average, which is less than a vote.
@@ -103,6 +107,7 @@ class InvertedLists:
         filled = self.sums.abs().amax(dim=1, keepdim=True) > 0
         self.centres = torch.where(filled, unit(self.sums).to(self.centres.dtype), self.centres)
         self.sums.zero_()
+        self._group()
         self._sort()
 
     def state(self) -> dict[str, torch.Tensor]:
@@ -112,6 +117,7 @@ class InvertedLists:
 
     def restore(self) -> None:
         """Goes on with what was written into the tensors of the state."""
+        self._group()
         self._cut()
 
     def _rows_in(self, lists: torch.Tensor) -> torch.Tensor:
@@ -121,6 +127,10 @@ class InvertedLists:
         ends = self.ends[lists].tolist()
         parts = [self.order[begin:end] for begin, end in zip(begins, ends, strict=True)]
         return torch.cat(parts)[: self._probed].long()
+
+    def _group(self) -> None:
+        """Groups the centres; the same ones are always grouped alike, so that no checkpoint has to hold it."""
+        self._groups = group_centres(self.centres, generator(0, 0, self.centres.device))
 
     def _sort(self) -> None:
         """Sorts the rows by list."""

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import torch
 
+from oclear.proxies.graph.shapes import padded
 from oclear.proxies.unit import unit
 
 _ROUNDS = 4
@@ -15,6 +16,7 @@ _ROUNDS = 4
 _CPU_SCORES, _GPU_SCORES = 2**22, 2**28
 # Centres up to which a vector is compared with all; past it with those of so many groups of centres.
 _ALL, _GROUPS = 1024, 8
+_MULTIPLE = 512
 
 Rows = Callable[[slice | torch.Tensor], torch.Tensor]
 """Gives the vectors at these places, unit length, (n, dim). Made anew each time, so that only a block is ever held."""
@@ -136,4 +138,5 @@ def _nearest_of_group(
         compared = centres[around].T
         for rows in torch.split(members, size):
             block = vectors(rows)
-            yield rows, block, around[(block @ compared).argmax(dim=1)]
+            scores = (padded(block, _MULTIPLE) @ compared)[: len(block)]
+            yield rows, block, around[scores.argmax(dim=1)]

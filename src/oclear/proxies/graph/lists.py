@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 
 from oclear.proxies.draws import generator
 from oclear.proxies.graph.kmeans import assign, group_centres, spherical_kmeans
 from oclear.proxies.graph.search import Nearest
+from oclear.proxies.graph.shapes import padded
 from oclear.proxies.graph.top import largest
 from oclear.proxies.unit import unit
 
@@ -18,7 +18,7 @@ from oclear.proxies.unit import unit
 # (at a million classes 0.51 of the true neighbours with 16 times the root, 0.63 with 24, 0.73 with 32), but each is a
 # product of its own.
 _LISTS, _LEAST, _SAMPLE, _PROBES, _AROUND = 24, 16, 24, 24, 256
-_MULTIPLE = 64
+_MULTIPLE = 32
 
 
 def lists_for(rows: int) -> int:
@@ -80,9 +80,8 @@ class InvertedLists:
 
     def nearest(self, queries: torch.Tensor, k: int) -> Nearest:
         """See :meth:`Search.nearest`."""
-        # Products in bf16 are compiled and kept for each shape that comes (oneDNN): so few shapes come.
         asked = len(queries)
-        queries = F.pad(queries, (0, 0, 0, -asked % _MULTIPLE))
+        queries = padded(queries, _MULTIPLE)
         # Only the lists around the block are looked at: it was one list when the round began.
         middle = queries.float().sum(dim=0).to(queries.dtype)
         candidates = self._groups.around[(self._groups.middles @ middle).argmax()]

@@ -33,13 +33,13 @@ def make(kind: str, precision: str) -> tuple[ProxyClassifier, torch.optim.Optimi
 
 
 def run(
-    classifier: ProxyClassifier, optimizer: torch.optim.Optimizer, steps: range
+    classifier: ProxyClassifier, optimizer: torch.optim.Optimizer, steps: range, batch: int = 32
 ) -> list[torch.Tensor]:
     losses = []
     for step in steps:
         random = torch.Generator().manual_seed(step)
-        labels = torch.randint(CLASSES, (32,), generator=random)
-        output = classifier(torch.randn(32, DIM, generator=random), labels)
+        labels = torch.randint(CLASSES, (batch,), generator=random)
+        output = classifier(torch.randn(batch, DIM, generator=random), labels)
         optimizer.zero_grad()
         output.loss.backward()
         optimizer.step()
@@ -57,9 +57,9 @@ def saved(state: ProxyState) -> ProxyState:
 @pytest.mark.parametrize("kind", ["all", "uniform", "knn"])
 def test_a_resumed_run_is_the_same_run(kind: str, precision: str) -> None:
     classifier, optimizer = make(kind, precision)
-    run(classifier, optimizer, range(7))
+    run(classifier, optimizer, range(7), batch=320)
     kept, memory = saved(classifier.export_state()), copy.deepcopy(optimizer.state_dict())
-    unbroken = run(classifier, optimizer, range(7, 600))
+    unbroken = run(classifier, optimizer, range(7, 150), batch=320)
 
     again, other = make(kind, precision)
     room = again.empty_state(kept.plain)
@@ -70,7 +70,7 @@ def test_a_resumed_run_is_the_same_run(kind: str, precision: str) -> None:
             tensor.copy_(getattr(kept, name)[key])
     again.import_state(room)
     other.load_state_dict(memory)
-    resumed = run(again, other, range(7, 600))
+    resumed = run(again, other, range(7, 150), batch=320)
 
     assert torch.equal(torch.stack(resumed), torch.stack(unbroken))
     assert torch.equal(again.weight, classifier.weight)
@@ -134,5 +134,7 @@ def test_the_graph_keeps_up_with_the_proxies_at_a_tenth_of_the_work() -> None:
     # Half of a step's work, as this test's configuration has it, at 2.5 logits a comparison.
     assert rate * graph.comparisons * 2.5 == pytest.approx(0.5 * logits)
     before = graph.rounds * graph.blocks + graph.cursor
-    run(classifier, optimizer, range(3, 43))
-    assert graph.rounds * graph.blocks + graph.cursor - before == pytest.approx(40 * rate, abs=1.01)
+    run(classifier, optimizer, range(3, 203))
+    assert graph.rounds * graph.blocks + graph.cursor - before == pytest.approx(
+        200 * rate, abs=1.01
+    )

@@ -19,6 +19,8 @@ _CPU_EXACT, _GPU_EXACT = 20_000, 1_000_000
 # Rows searched for at a time. An exact search brings all others to unit length for each block of them: that pays on a
 # GPU, where it is bound by memory, for many at once. Lists have some thousand rows.
 _CPU_BLOCK, _GPU_BLOCK, _GPU_EXACT_BLOCK = 512, 4096, 16_384
+# A block of fewer rows costs as much as one of these: what it is compared with has to be gathered all the same.
+_WORTH = 64
 
 
 def is_exact(num_classes: int, exact_up_to: int | None, on_gpu: bool) -> bool:
@@ -51,7 +53,7 @@ class NeighbourGraph:
         rounds: Times that all rows were searched for.
         blocks: Of a round.
         cursor: Block that is next.
-        comparisons: Of a rank in a block, on average.
+        comparisons: What a block costs a rank on average, in comparisons of a row with another.
         seconds: Spent on lists and on searching.
 
     Args:
@@ -169,7 +171,7 @@ class NeighbourGraph:
         """The same number on all ranks: one with fewer rows has empty blocks in the end."""
         counts = torch.tensor([self.search.blocks, self.search.compared], device=self.weight.device)
         self.blocks, compared = self.shards.maximum(counts).tolist()
-        self.comparisons = self.shards.num_classes / max(self.blocks, 1) * compared
+        self.comparisons = max(self.shards.num_classes / max(self.blocks, 1), _WORTH) * compared
 
     def _search_block(self, block: int) -> None:
         rows = self.search.rows_of(block)

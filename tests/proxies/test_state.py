@@ -82,11 +82,14 @@ def test_a_resumed_run_is_the_same_run(kind: str, precision: str) -> None:
             assert torch.equal(tensor, (after.rows | after.rank)[name])
 
 
-def test_on_another_number_of_ranks_proxies_and_neighbours_are_the_same() -> None:
+@pytest.mark.parametrize("other", [{"ranks": 3}, {"graph_lists": 5}])
+def test_on_other_ranks_or_with_other_lists_proxies_and_neighbours_are_the_same(
+    other: dict[str, int],
+) -> None:
     classifier, optimizer = make("knn", "fp32")
     run(classifier, optimizer, range(7))
     kept = saved(classifier.export_state())
-    plain = {**kept.plain, "ranks": 3}
+    plain = {**kept.plain, **other}
 
     again, _ = make("knn", "fp32")
     room = again.empty_state(plain)

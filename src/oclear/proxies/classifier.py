@@ -232,6 +232,7 @@ class ProxyClassifier(nn.Module):
             "refresh_rate": self._refresh_rate,
             "graph_cursor": self.graph.cursor if self.graph else 0,
             "graph_rounds": self.graph.rounds if self.graph else 0,
+            "graph_lists": self.graph.num_lists if self.graph else 0,
         }
         return ProxyState({"weight": self.weight.detach(), **rows}, rank, plain)
 
@@ -241,15 +242,14 @@ class ProxyClassifier(nn.Module):
         if plain["has_graph"]:
             self.make_graph()
         state = self.export_state()
-        same_ranks = plain["ranks"] == self.shards.ranks
-        return ProxyState(state.rows, state.rank if same_ranks else {}, plain)
+        return ProxyState(state.rows, state.rank if self._has_lists_of(plain) else {}, plain)
 
     @torch.no_grad()
     def import_state(self, state: ProxyState) -> None:
         """Goes on from a saved state. Collective.
 
-        On the number of ranks it was saved on all is as it was; on another, proxies and neighbours are, and the graph
-        is refreshed from its beginning.
+        On the number of ranks it was saved on all is as it was; on another, or where an earlier version put the
+        classes into other lists, proxies and neighbours are, and the graph is refreshed from its beginning.
         """
         plain = state.plain
         self.weight.copy_(state.rows["weight"])
@@ -264,10 +264,15 @@ class ProxyClassifier(nn.Module):
             saved = {**state.rows, **state.rank}.get(name)
             if saved is not None:
                 tensor.copy_(saved)
-        if plain["ranks"] == self.shards.ranks:
+        if self._has_lists_of(plain):
             graph.restore(int(plain["graph_cursor"] or 0), int(plain["graph_rounds"] or 0))
         else:
             graph.restart()
+
+    def _has_lists_of(self, plain: Plain) -> bool:
+        """Whether the graph of a saved state looks into the same lists as this one."""
+        lists = self.graph.num_lists if self.graph else 0
+        return plain["ranks"] == self.shards.ranks and plain.get("graph_lists") == lists
 
     def _margin_shares_of(self, labels: torch.Tensor) -> torch.Tensor | None:
         """How much of the margin each label of all ranks is asked for, (n, P); None where it is all. Collective."""

@@ -8,7 +8,7 @@ import torch
 
 from oclear.proxies.draws import generator
 from oclear.proxies.graph.exact import ExactSearch
-from oclear.proxies.graph.lists import InvertedLists
+from oclear.proxies.graph.lists import InvertedLists, lists_for
 from oclear.proxies.graph.search import Nearest, Search
 from oclear.proxies.shards import Shards
 from oclear.proxies.unit import unit
@@ -50,6 +50,7 @@ class NeighbourGraph:
     Attributes:
         neighbours: Class indices, nearest first, (rows, K) int32.
         twins: How many of the first are twins, (rows,) uint8.
+        num_lists: Of the fullest rank, the same on all; 0 where all are compared with all.
         rounds: Times that all rows were searched for.
         blocks: Of a round.
         cursor: Block that is next.
@@ -80,6 +81,7 @@ class NeighbourGraph:
         self.twin_similarity = twin_similarity
         on_gpu = weight.device.type != "cpu"
         exact = is_exact(shards.num_classes, exact_up_to, on_gpu)
+        self.num_lists = 0 if exact else lists_for(-(-shards.num_classes // shards.ranks))
         self._block = block_of(on_gpu, exact)
         self.neighbours = torch.zeros(len(weight), self.k, dtype=torch.int32, device=weight.device)
         self.twins = torch.zeros(len(weight), dtype=torch.uint8, device=weight.device)

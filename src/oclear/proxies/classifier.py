@@ -268,11 +268,12 @@ class ProxyClassifier(nn.Module):
             graph.restore(int(plain["graph_cursor"] or 0), int(plain["graph_rounds"] or 0))
         else:
             graph.restart()
+            self._refresh_rate = None  # it was counted in other blocks
 
     def _has_lists_of(self, plain: Plain) -> bool:
         """Whether the graph of a saved state looks into the same lists as this one."""
         lists = self.graph.num_lists if self.graph else 0
-        return plain["ranks"] == self.shards.ranks and plain.get("graph_lists") == lists
+        return plain["ranks"] == self.shards.ranks and plain.get("graph_lists", 0) == lists
 
     def _margin_shares_of(self, labels: torch.Tensor) -> torch.Tensor | None:
         """How much of the margin each label of all ranks is asked for, (n, P); None where it is all. Collective."""

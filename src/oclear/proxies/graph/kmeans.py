@@ -119,7 +119,7 @@ def _nearest(
 
 
 def _nearest_of_all(vectors: Rows, count: int, centres: torch.Tensor) -> Iterator[Assigned]:
-    size = vectors_at_once(len(centres), on_gpu=centres.is_cuda)
+    size = vectors_at_once(len(centres), on_gpu=centres.device.type != "cpu")
     for start in range(0, count, size):
         part = slice(start, min(start + size, count))
         block = vectors(part)
@@ -130,7 +130,7 @@ def _nearest_of_group(
     vectors: Rows, count: int, centres: torch.Tensor, random: torch.Generator
 ) -> Iterator[Assigned]:
     groups = group_centres(centres, random)
-    size = vectors_at_once(groups.around.shape[1], on_gpu=centres.is_cuda)
+    size = vectors_at_once(groups.around.shape[1], on_gpu=centres.device.type != "cpu")
     group = assign(vectors, count, groups.middles, random)
     order = group.argsort()
     ends = torch.bincount(group, minlength=len(groups.middles)).cumsum(0).cpu()

@@ -129,7 +129,7 @@ class InvertedLists:
         return torch.cat(parts)[: self._probed].long()
 
     def _group(self) -> None:
-        """Groups the centres; the same ones are always grouped alike, so that no checkpoint has to hold it."""
+        """Groups the centres; on a CPU the same ones are always grouped alike, so that no checkpoint has to hold it."""
         self._groups = group_centres(self.centres, generator(0, 0, self.centres.device))
 
     def _sort(self) -> None:

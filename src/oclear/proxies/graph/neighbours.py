@@ -17,7 +17,7 @@ from oclear.runtime import give_back_memory
 # Classes up to which all are compared with all.
 _CPU_EXACT, _GPU_EXACT = 20_000, 1_000_000
 # Rows searched for at a time. An exact search brings all others to unit length for each block of them: that pays on a
-# GPU, where it is bound by memory, for many at once. Lists have some thousand rows.
+# GPU, where it is bound by memory, for many at once. A list has tens to hundreds.
 _CPU_BLOCK, _GPU_BLOCK, _GPU_EXACT_BLOCK = 512, 4096, 16_384
 # A block of fewer rows costs as much as one of these: what it is compared with has to be gathered all the same.
 _WORTH = 64
@@ -191,9 +191,10 @@ class NeighbourGraph:
         """The vectors of each rank, padded; apart, as those of two ranks are not of one list."""
         if self.shards.ranks == 1:
             return (vectors,)
-        padded = vectors.new_zeros(self._block, vectors.shape[1])
+        size = int(self.shards.maximum(torch.tensor([len(vectors)], device=vectors.device)))
+        padded = vectors.new_zeros(size, vectors.shape[1])
         padded[: len(vectors)] = vectors
-        return torch.split(self.shards.gather(padded), self._block)
+        return torch.split(self.shards.gather(padded), size)
 
     def _among_own(self, search: Search, queries: torch.Tensor) -> Nearest:
         """The nearest of this rank: always K + 1 cosines, and class indices, int32, -1 where there are no more."""

@@ -48,6 +48,7 @@ from _parity_tasks import Shop, Task, World, made_up, of_shop
 from _report import print_figures
 from torch import nn
 
+from oclear.commands.shared.device import denormals_flushed
 from oclear.proxies import ProxyClassifier, ProxyConfig, RowAdagrad, SelectionConfig
 from oclear.runtime import prepare_process
 
@@ -267,11 +268,10 @@ def main() -> None:
     options = parser.parse_args()
     if options.no_shop and options.shop_only:
         parser.error("--no-shop and --shop-only leave nothing")
-    torch.set_flush_denormal(
-        True
-    )  # as in training: most gradients of full softmax are next to nothing
     work = options.work or Path(tempfile.mkdtemp(prefix="softmax_parity_"))
-    print_figures(figures_of(run(arms_of(options), work)), options.json)
+    with denormals_flushed():  # as in training: most gradients of full softmax are next to nothing
+        results = run(arms_of(options), work)
+    print_figures(figures_of(results), options.json)
 
 
 if __name__ == "__main__":

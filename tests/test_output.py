@@ -136,7 +136,7 @@ def test_kill_in_the_middle(tmp_path: Path, overwrite: bool) -> None:
         f"""
 import time
 from pathlib import Path
-from oclear.output import atomic_file, atomic_folder
+from oclear.output import atomic_folder
 with atomic_folder(Path({str(out)!r}), overwrite={overwrite}) as folder:
     (folder / "file").write_text("half")
     print("now", flush=True)

@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 
 from oclear.datasets.folder_form import write_form
 from oclear.errors import InputError, OclearError
-from oclear.output import atomic_folder
+from oclear.output import atomic_file, atomic_folder
 
 ARCHIVE_URL = "https://github.com/marcusklasson/GroceryStoreDataset/archive/refs/heads/master.zip"
 _TIMEOUT = 30.0
@@ -50,24 +50,21 @@ def fetch_grocery(cache: Path) -> Path:
 
 def _download(archive: Path) -> None:
     """Fetch the archive; what is there under its name is always whole."""
-    partial = archive.with_suffix(".part")
     try:
-        with (
-            urllib.request.urlopen(ARCHIVE_URL, timeout=_TIMEOUT) as answer,
-            partial.open("wb") as file,
-        ):
-            shutil.copyfileobj(answer, file)
-        if not zipfile.is_zipfile(partial):
-            raise OSError("the answer is not a zip archive")
-        partial.replace(archive)
+        with atomic_file(archive) as part:
+            with (
+                urllib.request.urlopen(ARCHIVE_URL, timeout=_TIMEOUT) as answer,
+                part.open("wb") as file,
+            ):
+                shutil.copyfileobj(answer, file)
+            if not zipfile.is_zipfile(part):
+                raise OSError("the answer is not a zip archive")
     except OSError as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         raise OclearError(
             f"grocery: {ARCHIVE_URL} could not be downloaded ({reason})",
             f"Get it on another machine and put it at {archive}, or use a folder of your own: --data FOLDER",
         ) from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def convert_grocery(archive: Path, folder: Path) -> None:

@@ -26,7 +26,8 @@ class ExactSearch:
 
     def __init__(self, weight: torch.Tensor, block: int) -> None:
         self.weight, self.block = weight, block
-        self.blocks, self.compared = -(-len(weight) // block), len(weight)
+        self.compared = len(weight)
+        self.sizes = (len(weight) - torch.arange(0, len(weight), block)).clamp(max=block)
 
     def rows_of(self, block: int) -> torch.Tensor:
         """The rows of a block, (n,) int64, n at most ``block``; none past the last one."""

@@ -99,11 +99,9 @@ def compared_with(centres: int) -> int:
 
 
 def vectors_at_once(centres: int, on_gpu: bool) -> int:
-    """Vectors that are compared with so many centres at a time."""
+    """Vectors that are compared with so many centres at a time; with a few centres it is the vectors that take room."""
     scores = _GPU_SCORES if on_gpu else _CPU_SCORES
-    return max(
-        1, scores // max(centres, _ALL)
-    )  # with a few centres it is the vectors that take room
+    return max(1, scores // max(centres, _ALL))
 
 
 Assigned = tuple[slice | torch.Tensor, torch.Tensor, torch.Tensor]

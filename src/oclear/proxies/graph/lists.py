@@ -41,7 +41,6 @@ class InvertedLists:
     Args:
         weight: The rows of this rank, at least one; only looked at while searching.
         block: Most rows that are searched for at a time.
-        random: For the first centres; its device is that of the rows.
     """
 
     def __init__(self, weight: torch.Tensor, block: int) -> None:
@@ -54,10 +53,14 @@ class InvertedLists:
         self.members = torch.zeros(len(weight), dtype=torch.int32, device=weight.device)
         self.order = torch.zeros_like(self.members)
         self.ends = torch.zeros(self.num_lists, dtype=torch.int64)
-        self.blocks = 0
+        self.sizes = self.ends[:0]
 
     def fill(self, random: torch.Generator) -> None:
-        """Learns centres from a sample and puts each row into the list of the nearest."""
+        """Learns centres from a sample and puts each row into the list of the nearest.
+
+        Args:
+            random: Its device is that of the rows.
+        """
         device, rows = self.weight.device, len(self.weight)
         sample = torch.randint(
             rows, (min(rows, _SAMPLE * self.num_lists),), generator=random, device=device
@@ -73,7 +76,7 @@ class InvertedLists:
 
     def rows_of(self, block: int) -> torch.Tensor:
         """The rows of a block, all of one list, (n,) int64; none past the last one."""
-        if block >= self.blocks:
+        if block >= len(self.sizes):
             return self.order[:0].long()
         start, stop = self._starts[block], self._stops[block]
         return self.order[start:stop].long()
@@ -142,8 +145,10 @@ class InvertedLists:
         """Cuts each list into blocks."""
         sizes = self.ends.diff(prepend=self.ends.new_zeros(1))
         pieces = -(-sizes // self.block)
-        self.blocks = int(pieces.sum())
-        piece = torch.arange(self.blocks) - (pieces.cumsum(0) - pieces).repeat_interleave(pieces)
+        piece = torch.arange(int(pieces.sum())) - (pieces.cumsum(0) - pieces).repeat_interleave(
+            pieces
+        )
         ends = self.ends.repeat_interleave(pieces)
         self._starts = ends - sizes.repeat_interleave(pieces) + piece * self.block
         self._stops = torch.minimum(self._starts + self.block, ends)
+        self.sizes = self._stops - self._starts

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import torch
+import torch.nn.functional as F
 
 from oclear.proxies.draws import generator
 from oclear.proxies.graph.exact import ExactSearch
@@ -86,6 +87,7 @@ class NeighbourGraph:
         self.neighbours = torch.zeros(len(weight), self.k, dtype=torch.int32, device=weight.device)
         self.twins = torch.zeros(len(weight), dtype=torch.uint8, device=weight.device)
         self.blocks = self.rounds = self.cursor = 0
+        self._sizes: list[int] = []  # rows of the fullest rank in each block
         self.comparisons = 0.0
         self.seconds = 0.0
         self.search: Search
@@ -171,14 +173,18 @@ class NeighbourGraph:
 
     def _count_blocks(self) -> None:
         """The same number on all ranks: one with fewer rows has empty blocks in the end."""
-        counts = torch.tensor([self.search.blocks, self.search.compared], device=self.weight.device)
+        sizes, device = self.search.sizes, self.weight.device
+        counts = torch.tensor([len(sizes), self.search.compared], device=device)
         self.blocks, compared = self.shards.maximum(counts).tolist()
+        of_all = F.pad(sizes, (0, self.blocks - len(sizes))).to(device)
+        self._sizes = self.shards.maximum(of_all).tolist()
         self.comparisons = max(self.shards.num_classes / max(self.blocks, 1), _WORTH) * compared
 
     def _search_block(self, block: int) -> None:
         rows = self.search.rows_of(block)
         vectors = unit(self.weight.index_select(0, rows))
-        found = [self._among_own(self.search, part) for part in self._of_all_ranks(vectors)]
+        of_all = self._of_all_ranks(vectors, self._sizes[block])
+        found = [self._among_own(self.search, part) for part in of_all]
         scores = self.shards.exchange(torch.cat([part.cosines for part in found]))
         classes = self.shards.exchange(torch.cat([part.rows for part in found]))
         scores, classes = self._best(scores, classes, rows + self.shards.classes.start)
@@ -187,14 +193,12 @@ class NeighbourGraph:
             self.twins[rows] = (scores >= self.twin_similarity).sum(dim=1).to(torch.uint8)
         self.search.learn(rows, vectors, found[self.shards.rank].homes[: len(rows)])
 
-    def _of_all_ranks(self, vectors: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """The vectors of each rank, padded; apart, as those of two ranks are not of one list."""
+    def _of_all_ranks(self, vectors: torch.Tensor, size: int) -> tuple[torch.Tensor, ...]:
+        """The vectors of each rank, padded to so many; apart, as those of two ranks are not of one list."""
         if self.shards.ranks == 1:
             return (vectors,)
-        size = int(self.shards.maximum(torch.tensor([len(vectors)], device=vectors.device)))
-        padded = vectors.new_zeros(size, vectors.shape[1])
-        padded[: len(vectors)] = vectors
-        return torch.split(self.shards.gather(padded), size)
+        even = F.pad(vectors, (0, 0, 0, size - len(vectors)))
+        return torch.split(self.shards.gather(even), size)
 
     def _among_own(self, search: Search, queries: torch.Tensor) -> Nearest:
         """The nearest of this rank: always K + 1 cosines, and class indices, int32, -1 where there are no more."""

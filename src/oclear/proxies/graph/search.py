@@ -25,11 +25,11 @@ class Search(Protocol):
     """Finds the nearest rows of this rank; goes through its own rows in blocks, round after round.
 
     Attributes:
-        blocks: Of a round.
+        sizes: Rows of each block of a round, (blocks,) int64, on the CPU.
         compared: Rows and centres that each row is compared with.
     """
 
-    blocks: int
+    sizes: torch.Tensor
     compared: int
 
     def rows_of(self, block: int) -> torch.Tensor:

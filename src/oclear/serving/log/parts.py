@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import os
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from oclear.output import sync
+from oclear.output import atomic_file
 from oclear.serving.log.part_file import PARTS, SUFFIX
 from oclear.serving.log.records import Record, read_lines, to_line
 
@@ -70,13 +69,8 @@ def read_parts(paths: Iterable[Path]) -> PartContent:
 def write_part(folder: Path, records: Sequence[Record]) -> None:
     """Writes a finished part, whole or not at all."""
     path = folder / PARTS / f"0-carried-{secrets.token_hex(8)}{SUFFIX}"
-    partial = path.with_suffix(".new")
-    with partial.open("wb") as file:
+    with atomic_file(path, lasting=True) as part, part.open("wb") as file:
         file.writelines(map(to_line, records))
-        file.flush()
-        os.fsync(file.fileno())
-    partial.rename(path)
-    sync(path.parent)
 
 
 def remove_parts(paths: Iterable[Path]) -> None:

@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from oclear.errors import InputError, MissingExtraError
 from oclear.model import TwoTowerModel, export
+from oclear.model.expectation import TextExpectation
 from oclear.model.export import Parity, export_model
 
 
@@ -56,6 +58,25 @@ def test_the_towers_give_the_model_s_vectors(
     # The text makes a difference, so that the comparison above says something.
     other = model.encode_document(pictures, ["green shirt"] * 3)
     assert np.abs(found.encode_document(pictures, TEXTS) - other.numpy()).max() > 1e-2
+
+
+def test_documents_drawn_to_their_texts_are_exported_so(
+    make_model: Callable[..., TwoTowerModel], pictures: list[Image.Image], tmp_path: Path
+) -> None:
+    model = make_model()
+    assert model.text_encoder is not None
+    before = model.encode_document(pictures, TEXTS)
+    model.expectation = TextExpectation(model.text_encoder.width, model.config.embedding_dim)
+    torch.manual_seed(0)
+    model.expectation.weight.normal_()
+    model.expectation.strength.fill_(0.5)
+    export_model(model, tmp_path)
+
+    found = towers(tmp_path).encode_document(pictures, TEXTS)
+
+    np.testing.assert_allclose(found, model.encode_document(pictures, TEXTS), atol=1e-5)
+    moved = np.abs(found - before.numpy()).max(axis=1) > 1e-2
+    assert moved.tolist() == [True, False, True]
 
 
 def test_a_model_that_reads_no_text(

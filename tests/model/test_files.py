@@ -88,7 +88,7 @@ def test_a_changed_weight_or_preprocessing_is_another_model(
 def test_a_newer_format_is_refused_with_the_reason(folder: Path) -> None:
     rewrite(folder / "config.json", lambda c: c.update(format_version=99))
 
-    with pytest.raises(FormatError, match=r"format version 99[^\n]*up to 2\n.*newer oclear"):
+    with pytest.raises(FormatError, match=r"format version 99[^\n]*up to 3\n.*newer oclear"):
         TwoTowerModel.from_pretrained(folder)
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from oclear.errors import InputError
 from oclear.tables import SkippedImages
+from oclear.tables.skipped import NO_PICTURE
 
 
 def test_list_on_disk(tmp_path: Path) -> None:
@@ -37,3 +38,16 @@ def test_share() -> None:
     assert "5 of 99 pictures" in message
     assert "4 missing file, 1 empty file; the first is 0.jpg" in message
     assert len(message.splitlines()) == 2
+
+
+def test_items_without_a_picture_are_listed_and_stop_nothing() -> None:
+    skipped = SkippedImages()
+    for i in range(50):
+        skipped.add("document", f"i{i}", 0, f"items.parquet, row {i}", NO_PICTURE)
+    skipped.check(total=60, max_share=0.0)
+    assert len(skipped) == 50
+
+    for i in range(2):
+        skipped.add("query", f"q{i}", 0, f"queries.parquet, row {i}", NO_PICTURE)
+    with pytest.raises(InputError, match=f"2 of 60 pictures.*2 {NO_PICTURE}; the first is queries"):
+        skipped.check(total=60, max_share=0.01)

@@ -118,3 +118,32 @@ def test_the_same_seed_chooses_the_same():
 
 def test_no_truth_at_all_is_no_set():
     assert build(truth("xa")) is None
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_reciprocal_rank_against_a_plain_loop(seed: int) -> None:
+    found = build(truth("pb", "pa", "qc", "re"))
+    draws = torch.Generator().manual_seed(seed)
+    photos, documents = (torch.randn(n, 4, generator=draws) for n in (2, 7))
+    items = np.array([0, 0, 1, 2, 3, 3, 3])  # item e, which r shows, has no document
+    true = {0: {0, 1}, 1: {2}, 2: {4}}
+    total = 0.0
+    for vector, row in zip(photos, (0, 1), strict=True):
+        scores = (documents @ vector).tolist()
+        nearest = {i: max(s for s, j in zip(scores, items, strict=True) if j == i) for i in items}
+        order = sorted(nearest, key=lambda i: -nearest[i])
+        total += 1 / (1 + min(order.index(i) for i in true[row]))
+
+    measured = found.mean_reciprocal_rank(photos, np.array([0, 1]), documents, items)
+
+    assert measured == pytest.approx(total / 3)  # the photo that could not be read counts as missed
+
+
+def test_reciprocal_rank_of_an_item_without_documents_is_nothing() -> None:
+    found = build(truth("pa", "qc", "re"))
+    nothing = found.mean_reciprocal_rank(
+        directions(0, 0, 80), np.array([0, 1, 2]), directions(0, 90), np.array([0, 1])
+    )
+
+    assert nothing == pytest.approx(1 / 3)
+    assert found.mean_reciprocal_rank(*[torch.empty(0, 2), np.empty(0, int)] * 2) == 0.0

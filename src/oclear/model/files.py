@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from oclear import __version__
 from oclear.errors import FormatError, InputError
+from oclear.model.expectation import TextExpectation
 from oclear.model.image_encoder import ImageEncoder
 from oclear.model.preprocessing import ImagePreprocessing
 from oclear.model.text_encoder import TextEncoder
@@ -15,8 +16,9 @@ from oclear.model.text_encoder import TextEncoder
 if TYPE_CHECKING:
     from oclear.model.two_tower import TwoTowerModel
 
-FORMAT_VERSION = 2
-"""2 names pooling, fusion and concept; a folder of version 1 has the only ones there were, which are the defaults."""
+FORMAT_VERSION = 3
+"""2 names pooling, fusion and concept; a folder of version 1 has the only ones there were, which are the defaults.
+3 may have an expectation of texts."""
 
 # By which sentence-transformers knows what to load the folder with (oclear.model.sentence_transformer).
 _MODULES = [
@@ -56,7 +58,10 @@ def load_model(name: str | Path) -> TwoTowerModel:
             "Copy or train the model again.",
         ) from error
     try:
-        model.load_state_dict(load_file(folder / "model.safetensors"))
+        state = load_file(folder / "model.safetensors")
+        if "expectation.weight" in state:
+            model.expectation = TextExpectation(*state["expectation.weight"].shape)
+        model.load_state_dict(state)
     except (OSError, RuntimeError, SafetensorError) as error:
         raise FormatError(
             f"{folder / 'model.safetensors'}: the weights do not fit config.json or are damaged",

@@ -16,6 +16,7 @@ from torch import nn
 
 from oclear.errors import InputError
 from oclear.model.concept import ConceptName, build_concept
+from oclear.model.expectation import TextExpectation
 from oclear.model.fusion import FusionName, build_fusion
 from oclear.model.heads import SideTransformation
 from oclear.model.image_encoder import ImageEncoder, ImageFeatures
@@ -62,6 +63,9 @@ class ModelConfig(BaseModel):
     concept_dim: int = Field(default=256, ge=8)
     side_strength: float = Field(
         default=0.1, ge=0, description="how far the two sides may come apart"
+    )
+    text_strength: float = Field(
+        default=0.5, ge=0, description="how far documents are drawn to what their texts let expect"
     )
 
     @model_validator(mode="before")
@@ -124,6 +128,9 @@ class TwoTowerModel(nn.Module):
             )
             self.fusion = build_fusion(config.fusion, width, config.concept_dim, words)
         self.heads = SideTransformation(width, config.embedding_dim, config.side_strength)
+        # Not before the end of training: it is fitted to what the rest gives.
+        self.expectation: TextExpectation | None
+        self.register_module("expectation", None)
 
     @classmethod
     def from_encoders(cls, config: ModelConfig) -> TwoTowerModel:
@@ -203,18 +210,33 @@ class TwoTowerModel(nn.Module):
 
     def embed_document(self, image: ImageFeatures, text: TextFeatures | None) -> torch.Tensor:
         """Embeds picture and token features of documents as (B, dim)."""
-        return F.normalize(self.heads(self.fuse(image, text), "document"), dim=-1)
+        seen = F.normalize(self.heads(self.fuse(image, text), "document"), dim=-1)
+        return self.drawn_to_text(seen, text)
+
+    def drawn_to_text(self, documents: torch.Tensor, text: TextFeatures | None) -> torch.Tensor:
+        """Embeddings of documents (B, dim), drawn to what their texts let expect, where that was fitted."""
+        if self.expectation is None or text is None:
+            return documents
+        return F.normalize(self.expectation.drawn(documents, text), dim=-1)
 
     @property
     def embeds_text_alone(self) -> bool:
-        """Whether a document without any picture has an embedding: not where text only says where to look."""
-        return self.text_encoder is not None and self.fusion.says_what_text_says
+        """Whether a document without any picture has an embedding.
+
+        It has where texts say what to expect, which training finds out, or where fusion lets them through.
+        """
+        if self.text_encoder is None:
+            return False
+        return self.expectation is not None or self.fusion.says_what_text_says
 
     def embed_text(self, text: TextFeatures) -> torch.Tensor:
         """Embeds documents that have a text and no picture, as (B, dim).
 
-        The picture that is missing is taken for the average one, which the heads' centring makes say nothing.
+        As what their texts let expect; where that was never fitted, the picture that is missing is taken for the
+        average one, which the heads' centring makes say nothing.
         """
+        if self.expectation is not None:
+            return F.normalize(self.expectation.alone(text), dim=-1)
         average = self.heads.get_buffer("document_mean").expand(len(text.mask), -1)
         return self.embed_document(ImageFeatures(average, average.unsqueeze(1)), text)
 

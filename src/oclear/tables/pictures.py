@@ -18,6 +18,7 @@ from PIL import Image
 from oclear.errors import BadImageError, TableError
 from oclear.tables.images import decode_image, read_image_bytes
 from oclear.tables.schema import IMAGE, IMAGE_PATH, Side
+from oclear.tables.skipped import NO_PICTURE
 from oclear.tables.source import Source, show
 
 _TRIED = 1000
@@ -156,7 +157,7 @@ class Pictures:
     def _data(self, i: int) -> bytes | Path:
         data = self._place(i) if self.places[i] >= 0 else None
         if data is None:
-            raise BadImageError("no picture given")
+            raise BadImageError(NO_PICTURE)
         return data
 
 

@@ -12,6 +12,8 @@ from oclear.errors import InputError
 from oclear.tables.schema import Side
 from oclear.tables.write import write_table
 
+NO_PICTURE = "no picture given"
+"""The reason where a table names none."""
 _SCHEMA = pa.schema(
     [
         ("side", pa.string()),
@@ -68,6 +70,8 @@ class SkippedImages:
     def check(self, total: int, max_share: float) -> None:
         """Stops the run when too many are bad; a single one never does, however few there are.
 
+        Items for which no picture is given are not bad: a catalogue has them, and their texts may say enough.
+
         Args:
             total: All pictures, good and bad.
             max_share: The share that may be bad, in [0, 1].
@@ -75,12 +79,13 @@ class SkippedImages:
         Raises:
             InputError: More than that.
         """
-        if len(self) <= max(1, max_share * total):
+        bad = [row for row in self._rows if (row[0], row[4]) != ("document", NO_PICTURE)]
+        if len(bad) <= max(1, max_share * total):
             return
-        counts = ", ".join(f"{n} {reason}" for reason, n in list(self.reasons().items())[:3])
+        counts = ", ".join(f"{n} {why}" for why, n in Counter(r[4] for r in bad).most_common(3))
         raise InputError(
-            f"{len(self)} of {total} pictures cannot be used, more than the allowed share of "
-            f"{max_share:g}: {counts}; the first is {self._rows[0][3]}",
+            f"{len(bad)} of {total} pictures cannot be used, more than the allowed share of "
+            f"{max_share:g}: {counts}; the first is {bad[0][3]}",
             "Repair or remove them, or allow a larger share: max_bad_images in the configuration.",
         )
 

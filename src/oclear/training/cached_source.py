@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -75,7 +76,8 @@ class CachedSource:
         """See :class:`~oclear.training.sources.Source`."""
         for batch in _batches(rows[self._documents.readable[rows]]):
             is_document = np.ones(len(batch), bool)
-            yield batch, self._inputs(is_document, self._queries, batch[:0], batch)
+            inputs = self._inputs(is_document, self._queries, batch[:0], batch)
+            yield batch, self._with_texts(inputs, batch)
 
     def _step(self, step: int) -> tuple[Rows, Inputs]:
         rows = self.sampler.draw(step)[self.ranks.rank :: self.ranks.count]
@@ -88,17 +90,20 @@ class CachedSource:
         photos: Rows,
         documents: Rows,
     ) -> Inputs:
-        spatial, tokens, mask = self._documents.spatial, None, None
-        if spatial is not None and self._texts is not None:
-            tokens, mask = self._texts.rows(self.data.documents.rows[documents])
-        return Inputs(
+        spatial = self._documents.spatial
+        inputs = Inputs(
             torch.from_numpy(is_document),
             queries=torch.from_numpy(photo_cache.features[photos]),
             documents=torch.from_numpy(self._documents.features[documents]),
             spatial=None if spatial is None else torch.from_numpy(spatial[documents]),
-            tokens=tokens,
-            mask=mask,
         )
+        return inputs if spatial is None else self._with_texts(inputs, documents)
+
+    def _with_texts(self, inputs: Inputs, documents: Rows) -> Inputs:
+        if self._texts is None:
+            return inputs
+        tokens, mask = self._texts.rows(self.data.documents.rows[documents])
+        return replace(inputs, tokens=tokens, mask=mask)
 
 
 def _batches(rows: Rows) -> Iterator[Rows]:

@@ -25,7 +25,7 @@ class Inputs:
         documents: (d, C) pooled features, fused unless ``spatial`` is given, or (d, dim) embeddings.
         spatial: (d, L, C), where fusion is to run.
         tokens: Token features of the documents, (d, T, W), and
-        mask: their places with text, (d, T) bool; None where there is no text.
+        mask: their places with text, (d, T) bool; None where there is no text, or nothing that learns reads it.
     """
 
     is_document: torch.Tensor
@@ -80,6 +80,7 @@ class Embedder(nn.Module):
             heads = self.model.heads
             queries = F.normalize(heads(F.dropout(queries, dropout), "query"), dim=-1)
             documents = F.normalize(heads(F.dropout(documents, dropout), "document"), dim=-1)
+            documents = self.model.drawn_to_text(documents, inputs.text)
         embeddings = queries.new_empty(len(inputs), queries.shape[1])
         embeddings[~inputs.is_document] = queries
         embeddings[inputs.is_document] = documents

@@ -1,4 +1,4 @@
-"""Identical@1 on photos held out of training."""
+"""How well photos held out of training are answered."""
 
 from __future__ import annotations
 
@@ -91,6 +91,38 @@ class ValidationSet:
         hits[pairs[first[pairs] == self.item_rows]] = True
         return float(hits.mean())
 
+    def mean_reciprocal_rank(
+        self,
+        query_vectors: torch.Tensor,
+        query_rows: NDArray[np.int64],
+        document_vectors: torch.Tensor,
+        document_items: NDArray[np.int64],
+    ) -> float:
+        """The mean over photos of 1 / rank of the nearest true item, in [0, 1]; arguments as above."""
+        if not len(document_vectors):
+            return 0.0
+        items, place_of = np.unique(document_items, return_inverse=True)
+        places = torch.from_numpy(place_of)
+        total = 0.0
+        for vectors, row in zip(query_vectors, query_rows, strict=True):
+            scores = torch.full((len(items),), -torch.inf)
+            scores.scatter_reduce_(0, places, document_vectors @ vectors, "amax")
+            true_items = self.item_rows[self.indptr[row] : self.indptr[row + 1]]
+            own = scores[torch.from_numpy(np.isin(items, true_items))]
+            if len(own):
+                total += 1 / (1 + int((scores > own.max()).sum()))
+        return total / len(self.queries)
+
+
+@dataclass(frozen=True, eq=False)
+class Embedded:
+    """Validation photos and gallery as embeddings; those that could be read."""
+
+    query_vectors: torch.Tensor
+    query_rows: NDArray[np.int64]
+    document_vectors: torch.Tensor
+    document_items: NDArray[np.int64]
+
 
 def validate(
     validation: ValidationSet,
@@ -99,14 +131,26 @@ def validate(
     embed: Callable[[Inputs], torch.Tensor],
     ranks: Ranks,
 ) -> float:
-    """Identical@1 of a model, each rank embedding its share of photos and gallery. Collective.
+    """Identical@1 of a model; arguments as of :func:`embed_validation`. Collective."""
+    found = embed_validation(validation, documents, source, embed, ranks)
+    return ranks.from_main(validation.identical_at_1(**vars(found)) if ranks.is_main else 0.0)
+
+
+def embed_validation(
+    validation: ValidationSet,
+    documents: Pictures,
+    source: Source,
+    embed: Callable[[Inputs], torch.Tensor],
+    ranks: Ranks,
+) -> Embedded:
+    """Embeds photos and gallery, each rank its share. Collective.
 
     Args:
         validation: The photos and the gallery.
         documents: Pictures of the whole catalogue.
         source: Gives inputs.
         embed: Embeds them.
-        ranks: Who shares the work; rank 0 does the comparing.
+        ranks: Who shares the work.
     """
     photos = validation.queries.pictures()
     in_gallery = np.flatnonzero(np.isin(documents.rows, validation.gallery))
@@ -115,15 +159,9 @@ def validate(
         source.photos(photos, np.asarray(ranks.share(len(photos)), np.int64)), embed, ranks
     )
     document_rows, document_vectors = _embedded(source.documents(mine), embed, ranks)
-    score = 0.0
-    if ranks.is_main:
-        score = validation.identical_at_1(
-            photo_vectors,
-            photos.rows[photo_rows],
-            document_vectors,
-            documents.rows[document_rows],
-        )
-    return ranks.from_main(score)
+    return Embedded(
+        photo_vectors, photos.rows[photo_rows], document_vectors, documents.rows[document_rows]
+    )
 
 
 @torch.inference_mode()

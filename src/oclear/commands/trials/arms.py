@@ -108,6 +108,7 @@ PARTS: dict[str, Callable[[TrialsConfig], list[Arm]]] = {
     "governance": _only(Arm("clicks as labels", labels="clicked")),
     "text": _only(Arm("image only", ("model.text_encoder=null",))),
     "fusion": partial(_alternatives, "model.fusion", but=("image",)),  # which is the part before
+    "expectation": _only(Arm("not drawn to texts", ("model.text_strength=0",))),
     "concept": partial(_alternatives, "model.concept"),
     "pooling": partial(_alternatives, "model.pooling"),
     "heads": _only(Arm("one head for both sides", ("model.side_strength=0",))),

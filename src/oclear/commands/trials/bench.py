@@ -21,6 +21,7 @@ from oclear.evaluation.comparison.clicked_pairs import Pairs
 from oclear.evaluation.comparison.frozen import nearest_document, nearest_photo
 from oclear.governance import Looks, normalized
 from oclear.model import ModelConfig, TwoTowerModel
+from oclear.model.text_encoder import TextFeatures
 from oclear.progress import Reporter
 from oclear.tables import Pictures
 from oclear.training import TrainConfig, Trainer, TrainingData
@@ -195,6 +196,15 @@ class Bench:
                 embedder(_inputs(pictures, cached, texts, batch).to(model.device))
                 for batch in np.split(rows, range(_BATCH, len(rows), _BATCH))
             ]
+            if pictures.side == "document" and texts is not None and model.embeds_text_alone:
+                has_text = texts.lengths[pictures.rows] > 0
+                alone = np.flatnonzero((pictures.places < 0) & has_text)
+                for batch in np.split(alone, range(_BATCH, len(alone), _BATCH)):
+                    read = texts.rows(pictures.rows[batch])
+                    blocks.append(
+                        model.embed_text(TextFeatures(*(t.to(model.device) for t in read)))
+                    )
+                rows = np.concatenate([rows, alone])
             return rows, torch.cat(blocks).cpu().numpy()
 
     def _texts(self, model: TwoTowerModel, cache: Path) -> TextCache | None:
@@ -216,8 +226,8 @@ def _inputs(
     spatial, tokens, mask = None, None, None
     if is_document and cached.spatial is not None:
         spatial = torch.from_numpy(cached.spatial[rows])
-        if texts is not None:
-            tokens, mask = texts.rows(pictures.rows[rows])
+    if is_document and texts is not None:
+        tokens, mask = texts.rows(pictures.rows[rows])
     return Inputs(
         torch.full((len(rows),), is_document),
         queries=features[:0] if is_document else features,

@@ -4,10 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
 
+from oclear.commands.trials import bench
 from oclear.model import TwoTowerModel
 from oclear.model.expectation import TextExpectation
 
@@ -24,7 +26,7 @@ def _telling(monkeypatch: pytest.MonkeyPatch) -> None:
         expectation.strength.fill_(strength)
         return expectation, 0.5
 
-    monkeypatch.setattr(TextExpectation, "fitted", staticmethod(fitted))
+    monkeypatch.setattr("oclear.training.text_expectation.fitted_expectation", fitted)
 
 
 @pytest.fixture
@@ -59,13 +61,28 @@ def test_they_are_indexed_with_the_others(
 
 
 def test_trials_measure_them_too(
-    oclear: Callable[..., Any], demo: Any, bare: Path, tmp_path: Path
+    oclear: Callable[..., Any],
+    demo: Any,
+    bare: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
+    ranked: list[np.ndarray] = []
+
+    def rank(queries: Any, documents: Any, items: np.ndarray, k: int) -> Any:
+        ranked.append(items)
+        return plain(queries, documents, items, k)
+
+    plain = bench.rank
+    monkeypatch.setattr(bench, "rank", rank)
     overrides = [o for o in demo.overrides if o.startswith("model.")]
     oclear(
         *("ablate", "--data", bare, "--out", tmp_path / "out", "--labels", "truth", "--quick"),
-        *("--parts", "expectation", "--json", "seeds=1", *overrides),
+        *("--parts", "text", "--json", "seeds=1", *overrides),
     )
 
-    trials = pq.read_table(tmp_path / "out" / "trials" / "truth" / "whole" / "seed-0.parquet")
-    assert trials.num_rows > 0
+    table = pq.read_table(bare / "items.parquet")
+    has_picture = np.flatnonzero(table["image_path"].is_valid().to_numpy())
+    whole, image_only = ranked
+    assert set(whole) == set(range(1, len(table)))
+    assert set(image_only) == set(has_picture)

@@ -407,7 +407,7 @@ def test_a_model_to_start_from_is_not_made_another(oclear, demo, unbroken, tree,
 
     found = oclear(*from_demo(demo, out, "--overwrite", setting))
 
-    refused(found, message, "Only model.image_size may be another")
+    refused(found, message, "model.image_size and model.text_strength may be others")
     assert tree(out) == before
 
 

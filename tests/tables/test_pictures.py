@@ -121,7 +121,7 @@ def test_flat_list_agrees_with_the_rows(lists: list[list[str | None] | None]) ->
     items = Items(Path("items.parquet"), pa.table({"item_id": ids, "image_path": column}))
     pictures = items.pictures()
     expected = [
-        (str(row), part, path)
+        (str(row), part, path or None)
         for row, paths in enumerate(lists)
         for part, path in enumerate(paths or [None])
     ]

@@ -49,5 +49,5 @@ def test_items_without_a_picture_are_listed_and_stop_nothing() -> None:
 
     for i in range(2):
         skipped.add("query", f"q{i}", 0, f"queries.parquet, row {i}", NO_PICTURE)
-    with pytest.raises(InputError, match=f"2 of 60 pictures.*2 {NO_PICTURE}; the first is queries"):
+    with pytest.raises(InputError, match=f"2 of 10 pictures.*2 {NO_PICTURE}; the first is queries"):
         skipped.check(total=60, max_share=0.01)

@@ -1,5 +1,6 @@
 """The end of a training: documents drawn to what their texts let expect."""
 
+import json
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -13,10 +14,17 @@ from oclear.model.expectation import TextExpectation
 from oclear.training import Trainer
 from oclear.training.embedder import Embedder, Inputs
 from oclear.training.ranks import Ranks
-from oclear.training.text_expectation import Drawn, fit_expectation, measure_drawing
-from oclear.training.validation import validate
+from oclear.training.text_expectation import (
+    Drawn,
+    Found,
+    can_expect,
+    fit_expectation,
+    measure_drawing,
+)
+from oclear.training.validation import embed_validation
 
 STAGES = [{"name": "heads", "trains": "heads", "max_steps": 4, "batch_size": 8}]
+ENCODER = {"name": "all", "trains": "encoder", "max_steps": 2, "batch_size": 8}
 MakeTrainer = Callable[..., Trainer]
 
 
@@ -31,7 +39,9 @@ class Documents:
         told = self.tokens.mean(1) @ torch.randn(self.tokens.shape[2], width, generator=draws)
         self.features = telling * told + torch.randn(count, width, generator=draws)
 
-    def documents(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, Inputs]]:
+    def documents(
+        self, rows: np.ndarray, *, with_texts: bool = False
+    ) -> Iterator[tuple[np.ndarray, Inputs]]:
         for batch in np.array_split(rows, 3):
             yield (
                 batch,
@@ -70,7 +80,8 @@ def test_telling_texts_are_found_and_others_are_not(
     model.expectation.strength.zero_()  # as the trainer does where photos find less
 
     silent = fit_expectation(model, stage_data(Documents(model, 400, 0.0), 400), Ranks())
-    assert silent < 0.02
+    assert silent < 0.01
+    assert model.expectation is None
 
 
 def test_ranks_find_what_one_finds(
@@ -91,19 +102,56 @@ def test_ranks_find_what_one_finds(
             return gathered
 
         monkeypatch.setattr(Ranks, "gather", gather)
+        monkeypatch.setattr(Ranks, "from_main", lambda self, value: value)
         shared = fit_expectation(model, data, Ranks(rank, 3))
 
     assert shared == pytest.approx(share, abs=1e-9)
     torch.testing.assert_close(model.expectation.weight, alone)
 
 
+@pytest.mark.parametrize(("most", "count"), [(80, 400), (100, 1000), (64, 319)])
+def test_some_of_the_documents_are_of_every_fold(
+    make_model: Callable[..., TwoTowerModel],
+    monkeypatch: pytest.MonkeyPatch,
+    most: int,
+    count: int,
+) -> None:
+    monkeypatch.setattr("oclear.training.text_expectation._MOST", most)
+    model = make_model()
+    torch.nn.init.normal_(model.heads.shared.weight)
+
+    assert fit_expectation(model, stage_data(Documents(model, count, 9.0), count), Ranks()) > 0.1
+
+
 def test_a_model_of_pictures_or_of_text_alone_has_none(
     make_model: Callable[..., TwoTowerModel],
 ) -> None:
-    model = make_model(text=False)
+    assert can_expect(make_model())
+    assert not can_expect(make_model(text=False))
+    model = make_model()
+    model.config = model.config.model_copy(update={"fusion": "text"})
+    assert not can_expect(model)
 
-    assert fit_expectation(model, stage_data(None, 0), Ranks()) == 0.0
-    assert model.expectation is None
+
+@pytest.mark.parametrize("stages", [STAGES, [*STAGES, ENCODER]], ids=["features", "pixels"])
+def test_a_training_ends_with_it(
+    make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch, stages: list[dict[str, Any]]
+) -> None:
+    monkeypatch.setattr("oclear.training.text_regression._FEWEST", 5)
+    monkeypatch.setattr("oclear.training.text_regression._LEAST_SHARE", -9.0)
+    trainer = make_trainer(stages)
+
+    result = trainer.run()
+
+    lines = [json.loads(line) for line in (trainer.folder / "metrics.jsonl").open()]
+    told = next(line for line in lines if line["stage"] == "end")
+    assert isinstance(trainer.model.expectation, TextExpectation)
+    assert float(trainer.model.expectation.strength) == 0.5 * told["documents_are_drawn"]
+    chosen = told["drawn"] if told["documents_are_drawn"] else told["as_they_are"]
+    assert result.best_score == chosen["identical_at_1"]
+    again = make_trainer(stages)  # killed after the last stage: it goes on, and ends alike
+    assert again.run() == result
+    assert torch.equal(again.model.expectation.weight, trainer.model.expectation.weight)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +172,7 @@ def test_it_is_kept_unless_validation_photos_find_less(
 
     monkeypatch.setattr("oclear.training.trainer.fit_expectation", fit)
     monkeypatch.setattr(
-        "oclear.training.trainer.measure_drawing", lambda *_: Drawn((0.5, 0.6), after)
+        "oclear.training.trainer.measure_drawing", lambda *_: Drawn(Found(0.5, 0.6), Found(*after))
     )
 
     result = trainer.run()
@@ -144,7 +192,10 @@ def test_drawing_is_measured_as_it_will_be_used(make_trainer: MakeTrainer, world
     def score() -> float:
         embed = Embedder(model, data.level).eval()
         with torch.no_grad():
-            return validate(validation, data.documents, data.source, embed, Ranks())
+            found = embed_validation(
+                validation, data.documents, data.source, embed, Ranks(), with_texts=True
+            )
+        return validation.identical_at_1(**vars(found))
 
     plain = score()
     assert model.text_encoder is not None
@@ -157,8 +208,8 @@ def test_drawing_is_measured_as_it_will_be_used(make_trainer: MakeTrainer, world
     measured = measure_drawing(model, data, validation, Ranks())
 
     assert model.expectation is expectation
-    assert measured.before[0] == plain
-    assert measured.after[0] == score()
+    assert measured.before.identical_at_1 == plain
+    assert measured.after.identical_at_1 == score()
     assert measured.after != measured.before
 
 

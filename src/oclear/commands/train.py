@@ -212,11 +212,14 @@ def _start_model(
     given, own = config.model, model.config
     for name in ModelConfig.model_fields:
         wanted, found = getattr(given, name), getattr(own, name)
-        if name in given.model_fields_set - {"image_size"} and wanted != found:
+        if name in given.model_fields_set - {"image_size", "text_strength"} and wanted != found:
             raise ConfigError(
                 f"model.{name} {json.dumps(wanted)}: the model of --from has {json.dumps(found)}",
-                "Its architecture comes from --from: leave the key out. Only model.image_size may be another.",
+                "Its architecture comes from --from: leave the key out. "
+                "model.image_size and model.text_strength may be others.",
             )
+    if "text_strength" in given.model_fields_set:
+        model.config = own = own.model_copy(update={"text_strength": given.text_strength})
     size = given.image_size
     if size is not None and size != model.preprocessing.size:
         model.preprocessing = model.preprocessing.model_copy(update={"size": size})

@@ -133,7 +133,7 @@ def encode_queries(
 def is_text_alone(
     model: TwoTowerModel, pictures: Pictures, texts: Sequence[str]
 ) -> NDArray[np.bool_]:
-    """Which entries of the pictures, (n,), stand for an item without any that is embedded by its text.
+    """Which entries of the pictures, (n,), stand for an item without any that is embedded by its text: one an item.
 
     Args:
         model: Not every one can (:attr:`TwoTowerModel.embeds_text_alone`).
@@ -141,7 +141,9 @@ def is_text_alone(
         texts: Of the items.
     """
     alone = np.array([model.embeds_text_alone and bool(text.strip()) for text in texts], bool)
-    found: NDArray[np.bool_] = (pictures.places < 0) & alone[pictures.rows]
+    is_given = pictures.places >= 0
+    is_bare = ~np.isin(pictures.rows, pictures.rows[is_given]) & (pictures.parts == 0)
+    found: NDArray[np.bool_] = is_bare & alone[pictures.rows]
     return found
 
 

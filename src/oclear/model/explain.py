@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -118,7 +119,8 @@ def explain_match(
         _parts(model, seen, seen.pooled, "query", document),
         None
         if shown is None
-        else _parts(model, shown, model.fuse(shown, whole), "document", query),
+        else _parts(model, shown, model.fuse(shown, whole), "document", query)
+        / _drawn_length(model, shown, whole),
         None if shown is None or whole is None else _look(model, shown, whole),
         score if shown is None else score - _cosine(query, _embedded(model, shown, None)),
         tuple(
@@ -193,6 +195,14 @@ def _parts(
     """What each position adds to the cosine of ``features`` (1, C) with the other side's embedding (1, dim)."""
     length = model.heads(features, side).norm() * image.spatial.shape[1]
     return _as_map(model.heads(image.spatial[0], side) @ other[0] / length)
+
+
+def _drawn_length(model: TwoTowerModel, image: ImageFeatures, text: TextFeatures | None) -> float:
+    """How long a document of unit length has become where it was drawn to its text."""
+    if model.expectation is None or text is None:
+        return 1.0
+    seen = F.normalize(model.heads(model.fuse(image, text), "document"), dim=-1)
+    return float(model.expectation.drawn(seen, text).norm())
 
 
 def _look(model: TwoTowerModel, image: ImageFeatures, text: TextFeatures) -> Map | None:

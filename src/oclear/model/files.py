@@ -59,8 +59,9 @@ def load_model(name: str | Path) -> TwoTowerModel:
         ) from error
     try:
         state = load_file(folder / "model.safetensors")
-        if "expectation.weight" in state:
-            model.expectation = TextExpectation(*state["expectation.weight"].shape)
+        if "expectation.weight" in state and model.text_encoder is not None:
+            width, dim = model.text_encoder.width, model.config.embedding_dim
+            model.expectation = TextExpectation(width, dim)
         model.load_state_dict(state)
     except (OSError, RuntimeError, SafetensorError) as error:
         raise FormatError(

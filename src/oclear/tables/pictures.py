@@ -169,6 +169,13 @@ def pictures_of(side: Side, path: Path, table: pa.Table, key: str) -> Pictures:
         whole = pa.scalar([np.nan] * 4, table["box"].type)
         boxes = pc.list_flatten(pc.fill_null(table["box"], whole)).to_numpy().reshape(-1, 4)
     is_path = not pa.types.is_struct(flat.type)
+    paths = flat if is_path else pc.struct_field(flat, "path")
+    contents = None if is_path else pc.struct_field(flat, "bytes")
+    is_none = pc.fill_null(pc.equal(paths, ""), True)
+    if contents is not None:
+        is_none = pc.and_(is_none, pc.is_null(contents))
+    is_given = ~is_none.to_numpy()
+    places = np.where((places >= 0) & is_given[places], places, -1) if len(flat) else places
     return Pictures(
         side,
         path,
@@ -176,8 +183,8 @@ def pictures_of(side: Side, path: Path, table: pa.Table, key: str) -> Pictures:
         rows,
         parts,
         places,
-        paths=flat if is_path else pc.struct_field(flat, "path"),
-        contents=None if is_path else pc.struct_field(flat, "bytes"),
+        paths=paths,
+        contents=contents,
         boxes=boxes,
     )
 

@@ -39,6 +39,7 @@ class SkippedImages:
     def __init__(self) -> None:
         self._rows: list[tuple[Side, str, int, str, str]] = []
         self._known: set[tuple[Side, str, int]] = set()
+        self._without = 0  # items for which no picture is given
 
     @classmethod
     def read(cls, path: Path) -> SkippedImages:
@@ -62,6 +63,7 @@ class SkippedImages:
         if name not in self._known:
             self._known.add(name)
             self._rows.append((*name, path, reason))
+            self._without += _is_without(self._rows[-1])
 
     def reasons(self) -> dict[str, int]:
         """How many were left out for which reason, the most frequent first."""
@@ -73,15 +75,16 @@ class SkippedImages:
         Items for which no picture is given are not bad: a catalogue has them, and their texts may say enough.
 
         Args:
-            total: All pictures, good and bad.
+            total: All pictures, good and bad, and an entry for each item that has none.
             max_share: The share that may be bad, in [0, 1].
 
         Raises:
             InputError: More than that.
         """
-        bad = [row for row in self._rows if (row[0], row[4]) != ("document", NO_PICTURE)]
-        if len(bad) <= max(1, max_share * total):
+        total -= self._without
+        if len(self) - self._without <= max(1, max_share * total):
             return
+        bad = [row for row in self._rows if not _is_without(row)]
         counts = ", ".join(f"{n} {why}" for why, n in Counter(r[4] for r in bad).most_common(3))
         raise InputError(
             f"{len(bad)} of {total} pictures cannot be used, more than the allowed share of "
@@ -99,3 +102,7 @@ class SkippedImages:
     def write(self, path: Path) -> None:
         """Writes the list, which may be empty, as ``skipped.parquet``."""
         write_table(self.table(), path)
+
+
+def _is_without(row: tuple[Side, str, int, str, str]) -> bool:
+    return row[0] == "document" and row[4] == NO_PICTURE

@@ -72,12 +72,13 @@ class CachedSource:
         for batch in _batches(rows[cache.readable[rows]]):
             yield batch, self._inputs(np.zeros(len(batch), bool), cache, batch, batch[:0])
 
-    def documents(self, rows: Rows) -> Iterator[tuple[Rows, Inputs]]:
+    def documents(self, rows: Rows, *, with_texts: bool = False) -> Iterator[tuple[Rows, Inputs]]:
         """See :class:`~oclear.training.sources.Source`."""
         for batch in _batches(rows[self._documents.readable[rows]]):
             is_document = np.ones(len(batch), bool)
             inputs = self._inputs(is_document, self._queries, batch[:0], batch)
-            yield batch, self._with_texts(inputs, batch)
+            is_bare = inputs.tokens is None and with_texts
+            yield batch, self._with_texts(inputs, batch) if is_bare else inputs
 
     def _step(self, step: int) -> tuple[Rows, Inputs]:
         rows = self.sampler.draw(step)[self.ranks.rank :: self.ranks.count]

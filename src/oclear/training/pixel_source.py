@@ -78,7 +78,7 @@ class PixelSource:
         for batch, pixels in pixel_batches(photos, rows, self._load_plain, skipped=skipped):
             yield batch, Inputs(torch.zeros(len(batch), dtype=torch.bool), pixels)
 
-    def documents(self, rows: Rows) -> Iterator[tuple[Rows, Inputs]]:
+    def documents(self, rows: Rows, *, with_texts: bool = False) -> Iterator[tuple[Rows, Inputs]]:
         """See :class:`~oclear.training.sources.Source`."""
         skipped, documents = SkippedImages(), self.data.documents
         for batch, pixels in pixel_batches(documents, rows, self._load_plain, skipped=skipped):

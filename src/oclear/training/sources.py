@@ -44,8 +44,13 @@ class Source(Protocol):
         """Some of other photos, in batches, without those that cannot be read."""
         ...
 
-    def documents(self, rows: Rows) -> Iterator[tuple[Rows, Inputs]]:
-        """Document pictures in batches, without those that cannot be read."""
+    def documents(self, rows: Rows, *, with_texts: bool = False) -> Iterator[tuple[Rows, Inputs]]:
+        """Document pictures in batches, without those that cannot be read.
+
+        Args:
+            rows: Which.
+            with_texts: Give the texts too, where nothing that learns reads them.
+        """
         ...
 
 

@@ -149,7 +149,8 @@ class StageOpener:
 
     def _open_caches(self, level: Level) -> tuple[PictureCache, PictureCache]:
         """Features of all training photos and documents; too many unreadable pictures stop the run."""
-        if level == "spatial":
+        # Maps that lie there already ask for no more room.
+        if level == "spatial" and not any(self.cache.glob("document-spatial-*/done.json")):
             refuse_too_large(self.model, len(self.data.documents), self.cache)
         self.skipped = SkippedImages()
         queries = self._cache(level, self.data.queries, skipped=self.skipped)

@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from oclear.model import TwoTowerModel
-from oclear.model.expectation import FOLDS, Sums, TextExpectation
 from oclear.model.text_encoder import TextFeatures
 from oclear.training.embedder import Embedder, Inputs
 from oclear.training.ranks import Ranks
 from oclear.training.stage_data import StageData
+from oclear.training.text_regression import FOLDS, Sums, fitted_expectation
 from oclear.training.validation import ValidationSet, embed_validation
 
 _MOST = 10_000
@@ -35,46 +36,60 @@ def fit_expectation(model: TwoTowerModel, data: StageData, ranks: Ranks) -> floa
     """
     model.expectation = None
     text_encoder = model.text_encoder
-    if text_encoder is None or model.config.fusion == "text":
-        return 0.0  # a document that is its text already has nothing to be drawn to
+    assert text_encoder is not None
     rows = np.arange(len(data.documents))[:: -(-len(data.documents) // _MOST) or 1]
+    # By place, not by row: rows that stand evenly apart may all be of one fold.
+    fold_of = np.full(len(data.documents), -1, np.int8)
+    fold_of[rows] = np.unique(data.documents.rows[rows], return_inverse=True)[1] % FOLDS
     embed = Embedder(model, data.level)
     width, dim = text_encoder.width, model.config.embedding_dim
     sums = [Sums.zero(width, dim) for _ in range(FOLDS)]
-    for batch, inputs in data.source.documents(rows[np.asarray(ranks.share(len(rows)), np.int64)]):
+    mine = rows[np.asarray(ranks.share(len(rows)), np.int64)]
+    for batch, inputs in data.source.documents(mine, with_texts=True):
         if (text := inputs.text) is None:
             continue
         # Of the picture alone: what fusion took from the text would be foretold best, and no photo shows it.
         seen = replace(inputs, tokens=None, mask=None)
         embeddings = embed(seen.to(model.device)).cpu()
         for fold in range(FOLDS):
-            chosen = torch.from_numpy(data.documents.rows[batch] % FOLDS == fold)
+            chosen = torch.from_numpy(fold_of[batch] == fold)
             part = TextFeatures(text.tokens[chosen], text.mask[chosen])
             sums[fold] += Sums.of(part, embeddings[chosen])
     everyones = [reduce(add, parts) for parts in zip(*ranks.gather(sums), strict=True)]
-    found = TextExpectation.fitted(everyones, model.config.text_strength)
-    if found is None:
-        return 0.0
-    model.expectation, share = found[0].to(model.device), found[1]
+    # One for all: on unlike processors the last digits differ, and with them what they decide.
+    found, share = ranks.from_main(fitted_expectation(everyones, model.config.text_strength))
+    model.expectation = None if found is None else found.to(model.device)
     return share
+
+
+def can_expect(model: TwoTowerModel) -> bool:
+    """Whether a model's documents can be drawn to their texts: not where they are their texts, or none is read."""
+    return model.text_encoder is not None and model.config.fusion != "text"
+
+
+class Found(NamedTuple):
+    """What validation photos find."""
+
+    identical_at_1: float
+    mean_reciprocal_rank: float
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """What validation photos find: Identical@1 and mean reciprocal rank.
+    """What drawing does on validation photos.
 
     Attributes:
         before: With documents as they are.
         after: With documents drawn to what their texts let expect.
     """
 
-    before: tuple[float, float]
-    after: tuple[float, float]
+    before: Found
+    after: Found
 
     @property
     def helps(self) -> bool:
         """Whether it is worth it: by the reciprocal rank, as a first place is won or lost by a few photos' chance."""
-        return self.after[1] >= self.before[1]
+        return self.after.mean_reciprocal_rank >= self.before.mean_reciprocal_rank
 
 
 def measure_drawing(
@@ -102,7 +117,7 @@ def measure_drawing(
         after[inputs.is_document] = model.drawn_to_text(before[inputs.is_document], inputs.text)
         return torch.cat([before, after], dim=1)
 
-    found = embed_validation(validation, data.documents, data.source, both, ranks)
+    found = embed_validation(validation, data.documents, data.source, both, ranks, with_texts=True)
     dim = model.config.embedding_dim
     scores = []
     for half in (slice(dim), slice(dim, None)) if ranks.is_main else ():
@@ -111,7 +126,6 @@ def measure_drawing(
             query_vectors=found.query_vectors[:, half],
             document_vectors=found.document_vectors[:, half],
         )
-        scores.append(
-            (validation.identical_at_1(**vars(kind)), validation.mean_reciprocal_rank(**vars(kind)))
-        )
-    return ranks.from_main(Drawn(*scores) if ranks.is_main else Drawn((0, 0), (0, 0)))
+        first = validation.identical_at_1(**vars(kind))
+        scores.append(Found(first, validation.mean_reciprocal_rank(**vars(kind))))
+    return Drawn(*ranks.from_main(scores))

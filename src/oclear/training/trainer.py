@@ -28,7 +28,7 @@ from oclear.training.sampler import BalancedSampler, Sampling
 from oclear.training.sources import Rows
 from oclear.training.stage_data import CACHED_LEVEL, StageData, StageOpener
 from oclear.training.stages import StageConfig, TrainConfig
-from oclear.training.text_expectation import fit_expectation, measure_drawing
+from oclear.training.text_expectation import can_expect, fit_expectation, measure_drawing
 from oclear.training.validation import ValidationSet, validate
 
 _LOG_EVERY = 20  # steps
@@ -141,7 +141,7 @@ class Trainer:
             best.read(self._weights())
         progress = self.progress
         score = progress.best_score if best is not None else None
-        if self.objective is None:
+        if can_expect(self.model):
             score = self._expect_from_texts(score)
         return TrainResult(progress.loss, score, progress.best_stage, progress.total_step)
 
@@ -244,13 +244,13 @@ class Trainer:
         Returns:
             The score that the model leaves with.
         """
-        stage = self.config.stages[-1]
-        if stage.trains == "proxies":
-            stage = stage.model_copy(update={"trains": "heads"})  # embeddings are yet to be drawn
-        data = self.opener.open(stage, len(self.config.stages) - 1)
+        data = self.opener.open(self._last_stage(), len(self.config.stages) - 1)
         share = fit_expectation(self.model, data, self.ranks)
         expectation = self.model.expectation
         if expectation is None:
+            self.reporter.say(
+                f"texts foretell next to nothing ({share:.1%}) of how documents differ"
+            )
             return score
         note = f"texts foretell {share:.0%} of how documents differ"
         if self.validation is None or score is None or not float(expectation.strength):
@@ -259,13 +259,36 @@ class Trainer:
         drawn = measure_drawing(self.model, data, self.validation, self.ranks)
         if not drawn.helps:
             expectation.strength.zero_()
-        (before, rank_before), (after, rank_after) = drawn.before, drawn.after
+        before, after = drawn.before, drawn.after
         kept = "drawn to their texts" if drawn.helps else "left as they are"
         self.reporter.say(
-            f"{note}; drawn to that, Identical@1 is {after:.4f} instead of {before:.4f}, "
-            f"the mean reciprocal rank {rank_after:.4f} instead of {rank_before:.4f}: {kept}"
+            f"{note}; drawn to that, Identical@1 is {after.identical_at_1:.4f} instead of {before.identical_at_1:.4f}, "
+            f"the mean reciprocal rank {after.mean_reciprocal_rank:.4f} instead of {before.mean_reciprocal_rank:.4f}: "
+            f"{kept}"
         )
-        return after if drawn.helps else before
+        self.metrics.write(
+            "end",
+            0,
+            self.progress.total_step,
+            texts_foretell=share,
+            documents_are_drawn=drawn.helps,
+            as_they_are=before._asdict(),
+            drawn=after._asdict(),
+        )
+        return (after if drawn.helps else before).identical_at_1
+
+    def _last_stage(self) -> StageConfig:
+        """A stage whose data show the pictures of documents as the model sees them now.
+
+        Features that are on disk do, where every stage left the encoder alone and they have nothing of the texts in
+        them. Else pictures are encoded once more, those that are asked for and no others.
+        """
+        last = self.config.stages[-1]
+        trained = {stage.trains for stage in self.config.stages}
+        is_picture = self.new_heads and self.model.config.fusion != "average"
+        if trained == {"fusion"} or (trained == {"heads"} and is_picture):
+            return last
+        return last.model_copy(update={"trains": "encoder", "image_size": None})
 
     # Validation and checkpoints
 

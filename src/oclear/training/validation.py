@@ -103,14 +103,21 @@ class ValidationSet:
             return 0.0
         items, place_of = np.unique(document_items, return_inverse=True)
         places = torch.from_numpy(place_of)
+        pairs = np.repeat(np.arange(len(self.queries)), np.diff(self.indptr))
+        is_own = np.zeros((len(self.queries), len(items)), bool)
+        has_document = np.isin(self.item_rows, items)
+        own_places = np.searchsorted(items, self.item_rows[has_document])
+        is_own[pairs[has_document], own_places] = True
         total = 0.0
-        for vectors, row in zip(query_vectors, query_rows, strict=True):
-            scores = torch.full((len(items),), -torch.inf)
-            scores.scatter_reduce_(0, places, document_vectors @ vectors, "amax")
-            true_items = self.item_rows[self.indptr[row] : self.indptr[row + 1]]
-            own = scores[torch.from_numpy(np.isin(items, true_items))]
-            if len(own):
-                total += 1 / (1 + int((scores > own.max()).sum()))
+        for start in range(0, len(query_vectors), 256):
+            cosines = query_vectors[start : start + 256] @ document_vectors.T
+            scores = torch.full((len(cosines), len(items)), -torch.inf)
+            scores.scatter_reduce_(1, places.expand(len(cosines), -1), cosines, "amax")
+            own = torch.from_numpy(is_own[query_rows[start : start + 256]])
+            best = scores.masked_fill(~own, -torch.inf).amax(dim=1, keepdim=True)
+            # Not "greater": a score that is no number is no reason to stand first.
+            ahead = (~(scores <= best) & ~own).sum(dim=1)
+            total += float((own.any(dim=1) / (1 + ahead)).sum())
         return total / len(self.queries)
 
 
@@ -142,6 +149,8 @@ def embed_validation(
     source: Source,
     embed: Callable[[Inputs], torch.Tensor],
     ranks: Ranks,
+    *,
+    with_texts: bool = False,
 ) -> Embedded:
     """Embeds photos and gallery, each rank its share. Collective.
 
@@ -151,6 +160,7 @@ def embed_validation(
         source: Gives inputs.
         embed: Embeds them.
         ranks: Who shares the work.
+        with_texts: Whether ``embed`` reads the documents' texts though nothing that learns does.
     """
     photos = validation.queries.pictures()
     in_gallery = np.flatnonzero(np.isin(documents.rows, validation.gallery))
@@ -158,7 +168,9 @@ def embed_validation(
     photo_rows, photo_vectors = _embedded(
         source.photos(photos, np.asarray(ranks.share(len(photos)), np.int64)), embed, ranks
     )
-    document_rows, document_vectors = _embedded(source.documents(mine), embed, ranks)
+    document_rows, document_vectors = _embedded(
+        source.documents(mine, with_texts=with_texts), embed, ranks
+    )
     return Embedded(
         photo_vectors, photos.rows[photo_rows], document_vectors, documents.rows[document_rows]
     )

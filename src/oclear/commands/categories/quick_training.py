@@ -101,6 +101,7 @@ class QuickTraining:
         digest.update(np.ascontiguousarray(samples.label_weights).tobytes() + str(seed).encode())
         if (key := digest.hexdigest()) in self._known:
             return self._known[key]
+        self._model.expectation = None
         self._model.load_state_dict(self._start)
         data = TrainingData(samples, self._queries, self._documents, self._texts)
         folder.mkdir()

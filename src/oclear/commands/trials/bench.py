@@ -21,6 +21,7 @@ from oclear.evaluation.comparison.clicked_pairs import Pairs
 from oclear.evaluation.comparison.frozen import nearest_document, nearest_photo
 from oclear.governance import Looks, normalized
 from oclear.model import ModelConfig, TwoTowerModel
+from oclear.model.encode import is_text_alone
 from oclear.model.text_encoder import TextFeatures
 from oclear.progress import Reporter
 from oclear.tables import Pictures
@@ -89,9 +90,12 @@ class Bench:
         began = time.monotonic()
         torch.manual_seed(seed)
         made = place(TwoTowerModel.from_encoders(model)).eval()
-        texts = self.data.items.texts(made.text_columns_of(self.data.items.table.column_names))
         learned = TrainingData(
-            labels.samples, self.data.query_pictures, self.data.documents, texts, labels.links
+            labels.samples,
+            self.data.query_pictures,
+            self.data.documents,
+            self._item_texts(made),
+            labels.links,
         )
         curriculum = training.model_copy(
             update={"seed": seed, "max_bad_images": self.data.config.max_bad_images}
@@ -120,6 +124,8 @@ class Bench:
         """What a trained model sees, for a second round of governance; texts look as before."""
         photo_rows, photo_vectors = self.embedded(trained, self.data.query_pictures)
         document_rows, document_vectors = self.embedded(trained, self.data.documents)
+        is_seen = self.data.documents.places[document_rows] >= 0  # a text alone is not a look
+        document_rows, document_vectors = document_rows[is_seen], document_vectors[is_seen]
         width = photo_vectors.shape[1]
         photos = np.zeros((len(self.data.queries), width), np.float32)
         photos[self.data.query_pictures.rows[photo_rows]] = photo_vectors
@@ -196,9 +202,8 @@ class Bench:
                 embedder(_inputs(pictures, cached, texts, batch).to(model.device))
                 for batch in np.split(rows, range(_BATCH, len(rows), _BATCH))
             ]
-            if pictures.side == "document" and texts is not None and model.embeds_text_alone:
-                has_text = texts.lengths[pictures.rows] > 0
-                alone = np.flatnonzero((pictures.places < 0) & has_text)
+            if pictures.side == "document" and texts is not None:
+                alone = np.flatnonzero(is_text_alone(model, pictures, self._item_texts(model)))
                 for batch in np.split(alone, range(_BATCH, len(alone), _BATCH)):
                     read = texts.rows(pictures.rows[batch])
                     blocks.append(
@@ -208,8 +213,10 @@ class Bench:
             return rows, torch.cat(blocks).cpu().numpy()
 
     def _texts(self, model: TwoTowerModel, cache: Path) -> TextCache | None:
-        texts = self.data.items.texts(model.text_columns_of(self.data.items.table.column_names))
-        return cache_texts(model, texts, cache)
+        return cache_texts(model, self._item_texts(model), cache)
+
+    def _item_texts(self, model: TwoTowerModel) -> list[str]:
+        return self.data.items.texts(model.text_columns_of(self.data.items.table.column_names))
 
     @contextmanager
     def _scratch(self) -> Iterator[Path]:

@@ -177,7 +177,9 @@ def test_embeddings_cached_for_frozen_heads_are_of_the_started_heads(make_traine
 
 def test_the_best_weights_remain(make_trainer, weights, monkeypatch):
     scores = iter([0.1, 0.4, 0.9, 0.3, 0.2])
-    monkeypatch.setattr("oclear.training.ValidationSet.identical_at_1", lambda *_: next(scores))
+    monkeypatch.setattr(
+        "oclear.training.ValidationSet.identical_at_1", lambda *_, **__: next(scores)
+    )
     best: dict[str, dict[str, torch.Tensor]] = {}
     save = Checkpoints.save_best
 
@@ -201,7 +203,9 @@ def test_the_best_weights_remain(make_trainer, weights, monkeypatch):
 
 def test_a_training_that_only_harms_gives_the_start_back(make_trainer, monkeypatch):
     scores = iter([0.5, 0.4, 0.5])  # an equal score is no better
-    monkeypatch.setattr("oclear.training.ValidationSet.identical_at_1", lambda *_: next(scores))
+    monkeypatch.setattr(
+        "oclear.training.ValidationSet.identical_at_1", lambda *_, **__: next(scores)
+    )
     trainer = make_trainer([{"trains": "encoder"}])
 
     result = trainer.run()

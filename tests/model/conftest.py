@@ -10,6 +10,7 @@ from PIL import Image
 from transformers import BertModel, ResNetConfig, ResNetModel
 
 from oclear.model import ImagePreprocessing, ModelConfig, TwoTowerModel
+from oclear.model.expectation import TextExpectation
 from oclear.model.image_encoder import ImageEncoder
 from oclear.model.text_encoder import TextEncoder
 
@@ -67,6 +68,23 @@ def make_model(text_folder: Path) -> Callable[..., TwoTowerModel]:
             torch.nn.init.normal_(model.fusion.value.weight)
             torch.nn.init.normal_(model.fusion.query.weight, std=10)
         return model.eval()
+
+    return maker
+
+
+@pytest.fixture
+def expecting() -> Callable[..., TwoTowerModel]:
+    """``expecting(model, strength=0.5)``: the model, its documents drawn to their texts by weights that are made up."""
+
+    def maker(model: TwoTowerModel, strength: float = 0.5) -> TwoTowerModel:
+        assert model.text_encoder is not None
+        torch.manual_seed(3)
+        expectation = TextExpectation(model.text_encoder.width, model.config.embedding_dim)
+        expectation.weight.normal_()
+        expectation.average.normal_()
+        expectation.strength.fill_(strength)
+        model.expectation = expectation
+        return model
 
     return maker
 

@@ -7,41 +7,29 @@ import torch
 from PIL import Image
 
 from oclear.model import TwoTowerModel
-from oclear.model.expectation import TextExpectation
 
 MakeModel = Callable[..., TwoTowerModel]
 TEXTS = ["red mug", "", "blue shirt"]
 
 
-def with_expectation(model: TwoTowerModel, strength: float = 0.5) -> TwoTowerModel:
-    assert model.text_encoder is not None
-    torch.manual_seed(3)
-    expectation = TextExpectation(model.text_encoder.width, model.config.embedding_dim)
-    expectation.weight.normal_()
-    expectation.average.normal_()
-    expectation.strength.fill_(strength)
-    model.expectation = expectation
-    return model
-
-
 def test_documents_of_a_model_are_drawn_where_they_have_text(
-    make_model: MakeModel, pictures: list[Image.Image]
+    make_model: MakeModel, expecting: MakeModel, pictures: list[Image.Image]
 ) -> None:
     before = make_model().encode_document(pictures[:3], TEXTS)
 
-    after = with_expectation(make_model()).encode_document(pictures[:3], TEXTS)
+    after = expecting(make_model()).encode_document(pictures[:3], TEXTS)
 
     moved = (after - before).norm(dim=1)
     assert (moved > 1e-3).tolist() == [True, False, True]
     torch.testing.assert_close(after.norm(dim=1), torch.ones(3))
-    left = with_expectation(make_model(), 0.0).encode_document(pictures[:3], TEXTS)
+    left = expecting(make_model(), 0.0).encode_document(pictures[:3], TEXTS)
     torch.testing.assert_close(left, before)
 
 
 def test_it_is_saved_and_loaded_and_is_part_of_the_id(
-    make_model: MakeModel, pictures: list[Image.Image], tmp_path: Path
+    make_model: MakeModel, expecting: MakeModel, pictures: list[Image.Image], tmp_path: Path
 ) -> None:
-    model = with_expectation(make_model())
+    model = expecting(make_model())
     model.save_pretrained(tmp_path)
 
     again = TwoTowerModel.from_pretrained(tmp_path)
@@ -50,13 +38,13 @@ def test_it_is_saved_and_loaded_and_is_part_of_the_id(
     assert torch.equal(
         again.encode_document(pictures[:3], TEXTS), model.encode_document(pictures[:3], TEXTS)
     )
-    others = {make_model().model_id, with_expectation(make_model(), 0.4).model_id}
+    others = {make_model().model_id, expecting(make_model(), 0.4).model_id}
     assert len({model.model_id, *others}) == 3
 
 
-def test_a_text_alone_is_what_it_lets_expect(make_model: MakeModel) -> None:
+def test_a_text_alone_is_what_it_lets_expect(make_model: MakeModel, expecting: MakeModel) -> None:
     assert not make_model().embeds_text_alone
-    model = with_expectation(make_model(), 0.0)
+    model = expecting(make_model(), 0.0)
     assert model.embeds_text_alone
     assert model.text_encoder is not None
     assert model.expectation is not None

@@ -10,12 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from oclear.errors import InputError, MissingExtraError
 from oclear.model import TwoTowerModel, export
-from oclear.model.expectation import TextExpectation
 from oclear.model.export import Parity, export_model
 
 
@@ -61,15 +59,13 @@ def test_the_towers_give_the_model_s_vectors(
 
 
 def test_documents_drawn_to_their_texts_are_exported_so(
-    make_model: Callable[..., TwoTowerModel], pictures: list[Image.Image], tmp_path: Path
+    make_model: Callable[..., TwoTowerModel],
+    expecting: Callable[..., TwoTowerModel],
+    pictures: list[Image.Image],
+    tmp_path: Path,
 ) -> None:
-    model = make_model()
-    assert model.text_encoder is not None
-    before = model.encode_document(pictures, TEXTS)
-    model.expectation = TextExpectation(model.text_encoder.width, model.config.embedding_dim)
-    torch.manual_seed(0)
-    model.expectation.weight.normal_()
-    model.expectation.strength.fill_(0.5)
+    before = make_model().encode_document(pictures, TEXTS)
+    model = expecting(make_model())
     export_model(model, tmp_path)
 
     found = towers(tmp_path).encode_document(pictures, TEXTS)

@@ -95,7 +95,7 @@ def test_ranks_find_what_one_finds(
     alone = model.expectation.weight
 
     gathered: list[Any] = []
-    for rank in range(3):  # each in turn: the last one has what all of them gathered
+    for rank in (2, 1, 0):  # each in turn: rank 0 comes last, and has what all of them gathered
 
         def gather(self: Ranks, value: Any) -> list[Any]:
             gathered.append(value)
@@ -195,7 +195,7 @@ def test_drawing_is_measured_as_it_will_be_used(make_trainer: MakeTrainer, world
             found = embed_validation(
                 validation, data.documents, data.source, embed, Ranks(), with_texts=True
             )
-        return validation.identical_at_1(**vars(found))
+        return validation.identical_at_1(found)
 
     plain = score()
     assert model.text_encoder is not None

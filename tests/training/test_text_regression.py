@@ -127,4 +127,4 @@ def test_sums_add_up_and_know_the_error_of_any_weights(seed: int, first: int, se
     mean = x.sum(1) / text.mask.sum(1, keepdim=True)
     foretold = (mean[~rows] - mean[rows].mean(0)) @ weight + embeddings[rows].double().mean(0)
     error = (foretold - embeddings[~rows]).square().sum()
-    torch.testing.assert_close(of_second.squared_error(of_first, weight), error)
+    torch.testing.assert_close(of_second.squared_errors(of_first, [weight])[0], error)

@@ -9,6 +9,7 @@ import torch
 
 from oclear.tables import Items, Queries, Truth
 from oclear.training import ValidationSet
+from oclear.training.validation import Embedded
 
 ITEMS = Items(
     Path("items"), pa.table({"item_id": list("abcde"), "image_path": [f"{i}.png" for i in "abcde"]})
@@ -42,10 +43,12 @@ def test_a_hand_made_case():
     assert found.gallery.tolist() == [0, 1, 2, 3, 4]
 
     score = found.identical_at_1(
-        directions(12, 52, 80),
-        np.array([0, 1, 2]),
-        directions(0, 10, 40, 60, 90),
-        np.array([0, 1, 2, 3, 4]),
+        Embedded(
+            directions(12, 52, 80),
+            np.array([0, 1, 2]),
+            directions(0, 10, 40, 60, 90),
+            np.array([0, 1, 2, 3, 4]),
+        )
     )
     assert score == pytest.approx(2 / 3)  # q is nearer to d
 
@@ -56,10 +59,10 @@ def test_the_nearest_document_decides():
     documents = directions(0, 40, 55, 60, 90)
 
     hit = found.identical_at_1(
-        directions(1, 56, 1), np.array([0, 1, 2]), documents, np.array([0, 2, 2, 3, 4])
+        Embedded(directions(1, 56, 1), np.array([0, 1, 2]), documents, np.array([0, 2, 2, 3, 4]))
     )
     missed = found.identical_at_1(
-        directions(1, 58, 1), np.array([0, 1, 2]), documents, np.array([0, 2, 2, 3, 4])
+        Embedded(directions(1, 58, 1), np.array([0, 1, 2]), documents, np.array([0, 2, 2, 3, 4]))
     )
     assert hit == pytest.approx(2 / 3)
     assert missed == pytest.approx(1 / 3)
@@ -68,11 +71,17 @@ def test_the_nearest_document_decides():
 def test_a_photo_that_could_not_be_read_counts_as_missed():
     found = build(truth("pa", "qb"))
 
-    score = found.identical_at_1(directions(90), np.array([1]), directions(0, 90), np.array([0, 1]))
+    score = found.identical_at_1(
+        Embedded(directions(90), np.array([1]), directions(0, 90), np.array([0, 1]))
+    )
     assert score == 0.5
     nothing = torch.empty(0, 2)
-    assert found.identical_at_1(nothing, np.empty(0, int), directions(0), np.array([0])) == 0
-    assert found.identical_at_1(directions(0), np.array([0]), nothing, np.empty(0, int)) == 0
+    assert (
+        found.identical_at_1(Embedded(nothing, np.empty(0, int), directions(0), np.array([0]))) == 0
+    )
+    assert (
+        found.identical_at_1(Embedded(directions(0), np.array([0]), nothing, np.empty(0, int))) == 0
+    )
 
 
 def test_more_photos_than_a_block():
@@ -93,7 +102,7 @@ def test_more_photos_than_a_block():
     vectors = torch.eye(5)[torch.arange(count) % 5]
     vectors[-3:] = -1.0
 
-    score = found.identical_at_1(vectors, np.arange(count), torch.eye(5), np.arange(5))
+    score = found.identical_at_1(Embedded(vectors, np.arange(count), torch.eye(5), np.arange(5)))
     # The last three show items 2, 3 and 4 and are as near to all; the first item is taken.
     assert score == pytest.approx((count - 3) / count)
 
@@ -134,7 +143,7 @@ def test_reciprocal_rank_against_a_plain_loop(seed: int) -> None:
         order = sorted(nearest, key=lambda i: -nearest[i])
         total += 1 / (1 + min(order.index(i) for i in true[row]))
 
-    measured = found.mean_reciprocal_rank(photos, np.array([0, 1]), documents, items)
+    measured = found.mean_reciprocal_rank(Embedded(photos, np.array([0, 1]), documents, items))
 
     assert measured == pytest.approx(total / 3)  # the photo that could not be read counts as missed
 
@@ -142,8 +151,8 @@ def test_reciprocal_rank_against_a_plain_loop(seed: int) -> None:
 def test_reciprocal_rank_of_an_item_without_documents_is_nothing() -> None:
     found = build(truth("pa", "qc", "re"))
     nothing = found.mean_reciprocal_rank(
-        directions(0, 0, 80), np.array([0, 1, 2]), directions(0, 90), np.array([0, 1])
+        Embedded(directions(0, 0, 80), np.array([0, 1, 2]), directions(0, 90), np.array([0, 1]))
     )
 
     assert nothing == pytest.approx(1 / 3)
-    assert found.mean_reciprocal_rank(*[torch.empty(0, 2), np.empty(0, int)] * 2) == 0.0
+    assert found.mean_reciprocal_rank(Embedded(*[torch.empty(0, 2), np.empty(0, int)] * 2)) == 0.0

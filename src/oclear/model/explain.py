@@ -117,10 +117,7 @@ def explain_match(
     return Explanation(
         score,
         _parts(model, seen, seen.pooled, "query", document),
-        None
-        if shown is None
-        else _parts(model, shown, model.fuse(shown, whole), "document", query)
-        / _drawn_length(model, shown, whole),
+        None if shown is None else _document_parts(model, shown, whole, query),
         None if shown is None or whole is None else _look(model, shown, whole),
         score if shown is None else score - _cosine(query, _embedded(model, shown, None)),
         tuple(
@@ -197,12 +194,16 @@ def _parts(
     return _as_map(model.heads(image.spatial[0], side) @ other[0] / length)
 
 
-def _drawn_length(model: TwoTowerModel, image: ImageFeatures, text: TextFeatures | None) -> float:
-    """How long a document of unit length has become where it was drawn to its text."""
+def _document_parts(
+    model: TwoTowerModel, image: ImageFeatures, text: TextFeatures | None, query: torch.Tensor
+) -> Map:
+    """The same of a document: where it was drawn to its text, the picture counts by as much less."""
+    fused = model.fuse(image, text)
+    parts = _parts(model, image, fused, "document", query)
     if model.expectation is None or text is None:
-        return 1.0
-    seen = F.normalize(model.heads(model.fuse(image, text), "document"), dim=-1)
-    return float(model.expectation.drawn(seen, text).norm())
+        return parts
+    seen = F.normalize(model.heads(fused, "document"), dim=-1)
+    return parts / float(model.expectation.drawn(seen, text).norm())
 
 
 def _look(model: TwoTowerModel, image: ImageFeatures, text: TextFeatures) -> Map | None:

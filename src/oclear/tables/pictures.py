@@ -91,7 +91,7 @@ class Pictures:
 
     def stamp(self, i: int) -> str:
         """What changes when picture ``i`` does, without reading files: path, size and time, or a sum of the bytes."""
-        data = None if self.places[i] < 0 else self._place(i)
+        data = self._place(i)
         if isinstance(data, bytes):
             return f"{len(data)} {zlib.crc32(data)}"
         try:
@@ -102,7 +102,7 @@ class Pictures:
 
     def source(self, i: int) -> str:
         """Where picture ``i`` comes from, for messages: its path, or the row that holds its bytes."""
-        data = None if self.places[i] < 0 else self._place(i)
+        data = self._place(i)
         return str(data) if isinstance(data, Path) else f"{self.path}, row {self.rows[i]}"
 
     def require_readable(self) -> None:
@@ -147,15 +147,17 @@ class Pictures:
 
     def _place(self, i: int) -> bytes | Path | None:
         place = int(self.places[i])
+        if place < 0:
+            return None
         content = self.contents[place].as_py() if self.contents is not None else None
         if content is not None:
             return bytes(content)
-        name = self.paths[place].as_py() if self.paths is not None else None
+        assert self.paths is not None, "what has neither path nor bytes has no place"
         folder = self.path if self.path.is_dir() else self.path.parent
-        return folder / name if name else None
+        return folder / str(self.paths[place].as_py())
 
     def _data(self, i: int) -> bytes | Path:
-        data = self._place(i) if self.places[i] >= 0 else None
+        data = self._place(i)
         if data is None:
             raise BadImageError(NO_PICTURE)
         return data
@@ -230,11 +232,10 @@ def _is_list(kind: pa.DataType) -> bool:
 def _flat(
     column: pa.ChunkedArray,
 ) -> tuple[pa.ChunkedArray, NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
-    """An image column as one picture after the other: values, and rows, parts, places of each."""
+    """An image column as one picture after the other: values, which may be null, and rows, parts, places of each."""
     if not _is_list(column.type):
         rows = np.arange(len(column))
-        places = np.where(column.is_null().to_numpy(), -1, rows)
-        return column, rows, np.zeros(len(column), np.int32), places
+        return column, rows, np.zeros(len(column), np.int32), rows
     lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy().astype(np.int64)
     counts = np.maximum(lengths, 1)
     rows = np.repeat(np.arange(len(lengths)), counts)

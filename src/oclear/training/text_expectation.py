@@ -57,7 +57,9 @@ def fit_expectation(model: TwoTowerModel, data: StageData, ranks: Ranks) -> floa
             sums[fold] += Sums.of(part, embeddings[chosen])
     everyones = [reduce(add, parts) for parts in zip(*ranks.gather(sums), strict=True)]
     # One for all: on unlike processors the last digits differ, and with them what they decide.
-    found, share = ranks.from_main(fitted_expectation(everyones, model.config.text_strength))
+    found, share = ranks.from_main(
+        fitted_expectation(everyones, model.config.text_strength) if ranks.is_main else (None, 0.0)
+    )
     model.expectation = None if found is None else found.to(model.device)
     return share
 
@@ -126,6 +128,5 @@ def measure_drawing(
             query_vectors=found.query_vectors[:, half],
             document_vectors=found.document_vectors[:, half],
         )
-        first = validation.identical_at_1(**vars(kind))
-        scores.append(Found(first, validation.mean_reciprocal_rank(**vars(kind))))
+        scores.append(Found(validation.identical_at_1(kind), validation.mean_reciprocal_rank(kind)))
     return Drawn(*ranks.from_main(scores))

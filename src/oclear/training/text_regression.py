@@ -38,12 +38,12 @@ def fitted_expectation(
     total = reduce(add, sums)
     if total.count < _FEWEST or any(part.count in (0, total.count) for part in sums):
         return None, 0.0
-    errors = torch.zeros(len(_PENALTIES), dtype=torch.float64)
-    spread = 0.0
+    errors = torch.zeros(1 + len(_PENALTIES), dtype=torch.float64)
     for part in sums:
         rest = total - part
-        errors += torch.stack([part.squared_error(rest, w) for w in rest.solutions()])
-        spread += float(part.squared_error(rest, torch.zeros_like(rest.products)))
+        nothing = torch.zeros_like(rest.products)
+        errors += part.squared_errors(rest, [nothing, *rest.solutions()])
+    spread, errors = float(errors[0]), errors[1:]
     best = int(errors.argmin())
     share = 1 - float(errors[best]) / max(spread, 1e-12)
     if not share >= _LEAST_SHARE:
@@ -127,8 +127,8 @@ class Sums:
             for penalty in _PENALTIES
         ]
 
-    def squared_error(self, fitted_to: Sums, weight: torch.Tensor) -> torch.Tensor:
-        """Of foretelling these documents by weights that others gave, (), from sums alone."""
+    def squared_errors(self, fitted_to: Sums, weights: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Of foretelling these documents by each of the weights that others gave, (n,), from sums alone."""
         centre = fitted_to.texts / fitted_to.count
         average = fitted_to.embeddings / fitted_to.count
         n = self.count
@@ -145,5 +145,6 @@ class Sums:
             + n * torch.outer(centre, average)
         )
         length = self.squared_length - 2 * average @ self.embeddings + n * average.square().sum()
-        foretold = (weight * (squares @ weight)).sum()
-        return length - 2 * (weight * products).sum() + foretold
+        return torch.stack(
+            [length - 2 * (w * products).sum() + (w * (squares @ w)).sum() for w in weights]
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -13,6 +14,23 @@ from oclear.tables import Items, Pictures, Queries, Truth
 from oclear.training.embedder import Inputs
 from oclear.training.ranks import Ranks
 from oclear.training.sources import Rows, Source
+
+
+@dataclass(frozen=True, eq=False)
+class Embedded:
+    """Validation photos and gallery as embeddings.
+
+    Attributes:
+        query_vectors: (n, dim).
+        query_rows: (n,) which photos they are; a photo that could not be read counts as missed.
+        document_vectors: (m, dim).
+        document_items: (m,) rows of the catalogue.
+    """
+
+    query_vectors: torch.Tensor
+    query_rows: NDArray[np.int64]
+    document_vectors: torch.Tensor
+    document_items: NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,71 +82,45 @@ class ValidationSet:
         gallery = np.sort(np.concatenate([needed, others]))
         return cls(queries, gallery, indptr, item_rows, source)
 
-    def identical_at_1(
-        self,
-        query_vectors: torch.Tensor,
-        query_rows: NDArray[np.int64],
-        document_vectors: torch.Tensor,
-        document_items: NDArray[np.int64],
-    ) -> float:
-        """The share of photos whose nearest document is of a true item, in [0, 1].
-
-        Args:
-            query_vectors: (n, dim).
-            query_rows: (n,) which photos they are; a photo that could not be read counts as missed.
-            document_vectors: (m, dim).
-            document_items: (m,) rows of the catalogue.
-        """
-        if not len(document_vectors):
+    def identical_at_1(self, found: Embedded) -> float:
+        """The share of photos whose nearest document is of a true item, in [0, 1]."""
+        if not len(found.document_vectors):
             return 0.0
         first = np.full(len(self.queries), -1, np.int64)
-        for start in range(0, len(query_vectors), 256):
-            block = query_vectors[start : start + 256] @ document_vectors.T
+        for start in range(0, len(found.query_vectors), 256):
+            block = found.query_vectors[start : start + 256] @ found.document_vectors.T
             nearest = block.argmax(dim=1).cpu().numpy()
-            first[query_rows[start : start + 256]] = document_items[nearest]
-        pairs = np.repeat(np.arange(len(self.queries)), np.diff(self.indptr))
+            first[found.query_rows[start : start + 256]] = found.document_items[nearest]
         hits = np.zeros(len(self.queries), bool)
-        hits[pairs[first[pairs] == self.item_rows]] = True
+        hits[self._photo_of_pair[first[self._photo_of_pair] == self.item_rows]] = True
         return float(hits.mean())
 
-    def mean_reciprocal_rank(
-        self,
-        query_vectors: torch.Tensor,
-        query_rows: NDArray[np.int64],
-        document_vectors: torch.Tensor,
-        document_items: NDArray[np.int64],
-    ) -> float:
-        """The mean over photos of 1 / rank of the nearest true item, in [0, 1]; arguments as above."""
-        if not len(document_vectors):
+    def mean_reciprocal_rank(self, found: Embedded) -> float:
+        """The mean over photos of 1 / rank of the nearest true item, in [0, 1]."""
+        if not len(found.document_vectors):
             return 0.0
-        items, place_of = np.unique(document_items, return_inverse=True)
+        items, place_of = np.unique(found.document_items, return_inverse=True)
         places = torch.from_numpy(place_of)
-        pairs = np.repeat(np.arange(len(self.queries)), np.diff(self.indptr))
         is_own = np.zeros((len(self.queries), len(items)), bool)
         has_document = np.isin(self.item_rows, items)
         own_places = np.searchsorted(items, self.item_rows[has_document])
-        is_own[pairs[has_document], own_places] = True
+        is_own[self._photo_of_pair[has_document], own_places] = True
         total = 0.0
-        for start in range(0, len(query_vectors), 256):
-            cosines = query_vectors[start : start + 256] @ document_vectors.T
+        for start in range(0, len(found.query_vectors), 256):
+            cosines = found.query_vectors[start : start + 256] @ found.document_vectors.T
             scores = torch.full((len(cosines), len(items)), -torch.inf)
             scores.scatter_reduce_(1, places.expand(len(cosines), -1), cosines, "amax")
-            own = torch.from_numpy(is_own[query_rows[start : start + 256]])
+            own = torch.from_numpy(is_own[found.query_rows[start : start + 256]])
             best = scores.masked_fill(~own, -torch.inf).amax(dim=1, keepdim=True)
             # Not "greater": a score that is no number is no reason to stand first.
             ahead = (~(scores <= best) & ~own).sum(dim=1)
             total += float((own.any(dim=1) / (1 + ahead)).sum())
         return total / len(self.queries)
 
-
-@dataclass(frozen=True, eq=False)
-class Embedded:
-    """Validation photos and gallery as embeddings; those that could be read."""
-
-    query_vectors: torch.Tensor
-    query_rows: NDArray[np.int64]
-    document_vectors: torch.Tensor
-    document_items: NDArray[np.int64]
+    @cached_property
+    def _photo_of_pair(self) -> NDArray[np.int64]:
+        """The photo of each of ``item_rows``."""
+        return np.repeat(np.arange(len(self.queries)), np.diff(self.indptr))
 
 
 def validate(
@@ -140,7 +132,7 @@ def validate(
 ) -> float:
     """Identical@1 of a model; arguments as of :func:`embed_validation`. Collective."""
     found = embed_validation(validation, documents, source, embed, ranks)
-    return ranks.from_main(validation.identical_at_1(**vars(found)) if ranks.is_main else 0.0)
+    return ranks.from_main(validation.identical_at_1(found) if ranks.is_main else 0.0)
 
 
 def embed_validation(

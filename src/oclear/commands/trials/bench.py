@@ -192,7 +192,8 @@ class Bench:
         # What a fine-tuned encoder gives is of no use to another arm.
         with self._scratch() as own:
             cache = self.data.cache if trained.level else own
-            texts = self._texts(model, cache)
+            item_texts = self._item_texts(model)
+            texts = cache_texts(model, item_texts, cache)
             cached = cache_pictures(
                 model, pictures, texts, cache, level=level, skipped=self.data.skipped
             )
@@ -203,7 +204,7 @@ class Bench:
                 for batch in np.split(rows, range(_BATCH, len(rows), _BATCH))
             ]
             if pictures.side == "document" and texts is not None:
-                alone = np.flatnonzero(is_text_alone(model, pictures, self._item_texts(model)))
+                alone = np.flatnonzero(is_text_alone(model, pictures, item_texts))
                 for batch in np.split(alone, range(_BATCH, len(alone), _BATCH)):
                     read = texts.rows(pictures.rows[batch])
                     blocks.append(
@@ -211,9 +212,6 @@ class Bench:
                     )
                 rows = np.concatenate([rows, alone])
             return rows, torch.cat(blocks).cpu().numpy()
-
-    def _texts(self, model: TwoTowerModel, cache: Path) -> TextCache | None:
-        return cache_texts(model, self._item_texts(model), cache)
 
     def _item_texts(self, model: TwoTowerModel) -> list[str]:
         return self.data.items.texts(model.text_columns_of(self.data.items.table.column_names))

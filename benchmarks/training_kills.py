@@ -29,10 +29,11 @@ from oclear.progress import Reporter
 
 MODEL = {"image_size": 32, "embedding_dim": 32, "text_encoder": None}
 KNN = "{kind: knn, budget: 8, neighbours: 3, refresh_share: 0.5}"
+IN_LISTS = KNN.replace("kind: knn", "kind: knn, exact_up_to: 0")
 STAGES = [
     "{name: medium, trains: encoder, samples: medium, batch_size: 16, max_steps: 25, proxies_start: class_means}",
     f"{{name: proxies, trains: proxies, batch_size: 32, max_steps: 80, proxies_start: class_means, selection: {KNN}}}",
-    f"{{name: everything, trains: encoder, batch_size: 16, max_steps: 40, selection: {KNN}}}",
+    f"{{name: everything, trains: encoder, batch_size: 16, max_steps: 40, selection: {IN_LISTS}}}",
 ]
 
 

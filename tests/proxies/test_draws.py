@@ -50,6 +50,17 @@ def test_every_class_is_drawn_equally_often() -> None:
     assert others.max() < 500
 
 
+def test_nearly_all_classes_are_drawn_equally_often_too() -> None:
+    counts = torch.zeros(50)
+    for step in range(2000):
+        counts[fill_up(torch.tensor([7]), 41, 50, generator(3, step, CPU))] += 1
+
+    others = 2000 - counts[torch.arange(50) != 7]  # 9 of 49 are left out of each of 2,000 steps
+    assert counts[7] == 2000
+    assert others.min() > 280
+    assert others.max() < 460
+
+
 def test_draws_depend_on_seed_and_step_alone() -> None:
     def draw(seed: int, step: int) -> list[int]:
         random = generator(seed, step, CPU)

@@ -108,6 +108,27 @@ def test_on_other_ranks_or_with_other_lists_proxies_and_neighbours_are_the_same(
     assert again.graph_recall() > 0.8
 
 
+def test_where_blocks_are_others_a_graph_begins_its_round_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As when a run goes on on another device, or in a later version."""
+    monkeypatch.setattr("oclear.proxies.graph.neighbours._CPU_BLOCK", 4)
+    classifier, optimizer = make("knn", "fp32")
+    run(classifier, optimizer, range(7), batch=320)
+    assert classifier.graph is not None
+    classifier.graph.refresh(60)
+    kept = saved(classifier.export_state())
+
+    monkeypatch.setattr("oclear.proxies.graph.neighbours._CPU_BLOCK", 512)
+    again, other = make("knn", "fp32")
+    again.import_state(kept)
+
+    assert again.graph is not None and again.graph.blocks < 60, "where it stood is no place there"
+    assert again.graph.cursor == 0
+    run(again, other, range(7, 12), batch=320)
+    assert again.graph.cursor > 0
+
+
 def test_moving_and_new_starts_drop_the_graph() -> None:
     classifier, optimizer = make("knn", "fp32")
     batch = torch.randn(5, DIM), torch.arange(5)

@@ -49,19 +49,12 @@ def all_alike(trainer: Any) -> None:
     trainer.proxies.weight[:] = trainer.proxies.weight[0]
 
 
-def two_directions(trainer: Any) -> None:
-    weight = trainer.proxies.weight
-    signs = torch.where(torch.arange(len(weight)) % 2 == 0, 1.0, -1.0)
-    weight[:] = signs.unsqueeze(1) * weight[0]
-
-
 def one_long(trainer: Any) -> None:
     trainer.proxies.weight[3] *= 1e4
 
 
 def dead_slots(trainer: Any) -> None:
-    trainer.model.concept.keys[:] = 0.0
-    trainer.model.concept.keys[0] = 1e3 * trainer.model.concept.project.bias
+    trainer.model.concept.keys[1:] = 0.0
 
 
 def one_concept(trainer: Any) -> None:
@@ -82,7 +75,8 @@ KNN = {"kind": "knn", "budget": 4, "neighbours": 2, "refresh_share": 0.0}
         (all_alike, "proxy_mean_cosine", "cosine of 1.00 on average"),
         (one_long, "proxy_largest_norm", "proxy norms explode"),
         (one_concept, "concept_mean_cosine", "concepts are nearly constant"),
-        (shuffled_graph, "graph_recall", "the neighbour graph is stale"),
+        (dead_slots, "dead_memory_slots", "75% of the memory slots look at all words alike"),
+        (shuffled_graph, "graph_recall", "the neighbour graph knows"),
     ],
 )
 def test_a_sign_is_logged_and_said_once_with_what_to_do(watched, spoil, sign, says):
@@ -161,21 +155,18 @@ def test_signs_of_many_proxies_come_from_a_sample(monkeypatch):
     assert 1000 < seen[0] <= 2048
 
 
-def test_slots_that_no_text_reads(make_model):
+def test_slots_that_look_at_all_words_alike(make_model):
     model = make_model()
     tokens = torch.randn(6, 8, 16)
     texts = TextCache(tokens.half().numpy(), np.array([8, 8, 0, 3, 8, 1]), "")
     with torch.no_grad():
         assert concept_signs(model.concept, texts)["dead_memory_slots"] == 0
-        # One slot takes all: whatever the token, it is far above the others.
-        model.concept.project.weight.zero_()
-        model.concept.project.bias.fill_(1.0)
-        attention = model.concept.attention
-    model.concept.attention = lambda *given: attention(*given) * torch.tensor([1.0, 0, 0, 0])
-    signs = concept_signs(model.concept, texts)
-    assert signs["dead_memory_slots"] == 0.75
-    assert SIGNS["dead_memory_slots"].is_bad(signs["dead_memory_slots"])
-    assert signs["concept_mean_cosine"] == 1.0
+        model.concept.keys[:2] = 0
+        assert concept_signs(model.concept, texts)["dead_memory_slots"] == 0.5
+        model.concept.keys[2] = model.concept.keys[3]  # alike, but not blind
+        assert concept_signs(model.concept, texts)["dead_memory_slots"] == 0.5
+    short = TextCache(tokens.half().numpy(), np.ones(6, np.int64), "")
+    assert "dead_memory_slots" not in concept_signs(model.concept, short), "one word has no rival"
 
 
 def test_texts_that_say_nothing_have_no_signs(make_model):

@@ -121,6 +121,15 @@ class ExternalAttention(Concept):
         """
         return self._address(self.project(tokens).float(), mask)
 
+    def looks(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """How each slot parts its look among the tokens, (B, T, S); over the tokens it sums to 1, padding is 0.
+
+        Args:
+            tokens: (B, T, text_width).
+            mask: (B, T), True where there is text; at least once in each row.
+        """
+        return self._over_tokens(self.project(tokens).float(), mask)
+
     def read(self, projected: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """See :class:`Concept`."""
         return masked_mean(self._address(projected, mask) @ self.values.float(), mask)
@@ -140,11 +149,14 @@ class ExternalAttention(Concept):
         self.values.div_(deviation.clamp_min(1e-3))
 
     def _address(self, projected: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        over_tokens = self._over_tokens(projected, mask)
+        return over_tokens / over_tokens.sum(dim=2, keepdim=True).clamp_min(1e-9)
+
+    def _over_tokens(self, projected: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         scores = projected @ self.keys.float().T
         padding = ~mask.unsqueeze(-1)
         scores = scores.masked_fill(padding, torch.finfo(scores.dtype).min)
-        over_tokens: torch.Tensor = scores.softmax(dim=1).masked_fill(padding, 0.0)
-        return over_tokens / over_tokens.sum(dim=2, keepdim=True).clamp_min(1e-9)
+        return scores.softmax(dim=1).masked_fill(padding, 0.0)
 
 
 def masked_mean(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

@@ -233,6 +233,7 @@ class ProxyClassifier(nn.Module):
             "graph_cursor": self.graph.cursor if self.graph else 0,
             "graph_rounds": self.graph.rounds if self.graph else 0,
             "graph_lists": self.graph.num_lists if self.graph else 0,
+            "graph_blocks": self.graph.blocks if self.graph else 0,
         }
         return ProxyState({"weight": self.weight.detach(), **rows}, rank, plain)
 
@@ -266,6 +267,8 @@ class ProxyClassifier(nn.Module):
                 tensor.copy_(saved)
         if self._has_lists_of(plain):
             graph.restore(int(plain["graph_cursor"] or 0), int(plain["graph_rounds"] or 0))
+            if graph.blocks != plain.get("graph_blocks", graph.blocks):  # as on another device
+                graph.cursor, self._refresh_rate = 0, None
         else:
             graph.restart()
             self._refresh_rate = None  # it was counted in other blocks

@@ -53,7 +53,8 @@ def fill_up(
 ) -> torch.Tensor:
     """Adds random classes until there are so many; in ascending order, each once.
 
-    Draws again in place of those that were there already, so that the cost grows with ``count`` alone.
+    Draws again in place of those that were there already, so that the cost grows with ``count`` alone; where more than
+    half of all are wanted, draws among those that are left instead.
 
     Args:
         taken: (n,) int64, ascending, without repeats.
@@ -62,6 +63,13 @@ def fill_up(
         random: Its device is that of the classes.
     """
     count = min(count, num_classes)
+    if 2 * count > num_classes:
+        chosen = torch.zeros(num_classes, dtype=torch.bool, device=taken.device)
+        chosen[taken] = True
+        left = (~chosen).nonzero().squeeze(1)
+        order = torch.randperm(len(left), generator=random, device=taken.device)
+        chosen[left[order[: max(0, count - len(taken))]]] = True
+        return chosen.nonzero().squeeze(1)
     while len(taken) < count:
         missing = count - len(taken)
         drawn = torch.randint(num_classes, (missing,), generator=random, device=taken.device)

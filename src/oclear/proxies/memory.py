@@ -7,7 +7,7 @@ from typing import Literal
 
 from oclear.proxies.config import ProxyConfig
 from oclear.proxies.graph.exact import columns_at_once
-from oclear.proxies.graph.kmeans import compared_with, vectors_at_once
+from oclear.proxies.graph.kmeans import compared_with, groups_of, vectors_at_once
 from oclear.proxies.graph.lists import lists_for
 from oclear.proxies.graph.neighbours import block_of, is_exact
 from oclear.proxies.loss import samples_at_once
@@ -28,6 +28,8 @@ class ProxyMemory:
         optimizer: What the optimiser remembers of them.
         graph: Neighbours, twins and lists.
         step: What a step allocates: active rows, their gradients, logits; or else an exact search of the graph.
+        sorting: What lists take for a moment after each round of searches: their means, or else their rows on the way
+            through sorting.
         start: What the first directions, or else the first centres of the lists, take for a moment.
     """
 
@@ -35,12 +37,14 @@ class ProxyMemory:
     optimizer: int
     graph: int
     step: int
+    sorting: int
     start: int
 
     @property
     def total(self) -> int:
         """The most of it that is there at once."""
-        return self.weight + self.graph + max(self.start, self.optimizer + self.step)
+        training = self.optimizer + max(self.step, self.sorting)
+        return self.weight + self.graph + max(self.start, training)
 
 
 def proxy_memory(
@@ -76,7 +80,7 @@ def proxy_memory(
     remembered = {"adamw": 2 * dim * entry, "momentum": dim * entry, "adagrad": 4}[optimizer]
     # A block of directions, and in bf16 what is written of it.
     block = min(num_classes * centres, BLOCK) * dim // centres
-    graph, search, start = 0, 0, block * (6 if is_half else 4)
+    graph, search, sorting, start = 0, 0, 0, block * (6 if is_half else 4)
     if config.selection.kind == "knn":
         graph = rows * (4 * config.selection.neighbours + 1)
         exact = is_exact(num_classes, config.selection.exact_up_to, on_gpu)
@@ -85,16 +89,17 @@ def proxy_memory(
             others = min(rows, columns_at_once(on_gpu))
             search = others * (block_of(on_gpu, exact) * entry + dim * (10 if is_half else 4))
         else:
-            lists = lists_for(rows)
-            graph += 8 * rows + lists * dim * (entry + 4)
+            lists = lists_for(rows, on_gpu)
+            graph += 8 * rows + (lists + groups_of(lists)) * dim * entry
+            # Means are sums of fp32 first; new centres are there before the old ones go.
+            means = lists * dim * (6 if is_half else 4)
+            sorting = max(means, 24 * rows) + libraries
             # While centres are learned and rows assigned: a block of rows on its way to unit length, its comparisons,
-            # the sums and what becomes of them, and the group of each row; or else the lists on their way through
-            # sorting.
+            # means, and the group of each row.
             centres_compared = compared_with(lists)
             assigned = vectors_at_once(centres_compared, on_gpu)
             learning = assigned * (centres_compared * entry + dim * (12 if is_half else 8))
-            learning += 8 * lists * dim
-            start = max(start, learning + 16 * rows + libraries, 24 * rows + libraries)
+            start = max(start, learning + means + 16 * rows + libraries, sorting)
     active = -(-config.selection.active_classes(num_classes) // ranks)
     logits = min(batch, samples_at_once(batch, active * centres, on_gpu)) * active * centres
     # Active rows at unit length, their gradient, logits and softmax. In bf16 products are copies of their own.
@@ -104,4 +109,4 @@ def proxy_memory(
     # The gradient, and of each active row what it is changed by; in bf16 a copy of it and the noise that rounds it.
     updating = active * dim * (20 if is_half else 8)
     step = max(comparing, updating, search) + libraries
-    return ProxyMemory(rows * dim * entry, rows * remembered, graph, step, start)
+    return ProxyMemory(rows * dim * entry, rows * remembered, graph, step, sorting, start)

@@ -60,7 +60,7 @@ SIGNS = {
     ),
     "dead_memory_slots": Sign(
         lambda value: value > 0.5,
-        "{:.0%} of the memory slots are read by no text",
+        "{:.0%} of the memory slots look at all words alike, and so read the same of every text",
         "Lower model.memory_slots, or heads_lr of the stage in which fusion learns.",
     ),
     "concept_mean_cosine": Sign(
@@ -70,8 +70,9 @@ SIGNS = {
     ),
     "graph_recall": Sign(
         lambda value: value < 0.5,
-        "the neighbour graph is stale: it knows {:.0%} of the nearest proxies",
-        "Raise selection.refresh_share, or lower proxies_lr.",
+        "the neighbour graph knows {:.0%} of the nearest proxies",
+        "If it knew more at first, it is stale: raise selection.refresh_share, or lower proxies_lr. If not, its lists "
+        "are too coarse for these proxies: raise selection.exact_up_to where the time allows.",
         min,
     ),
 }

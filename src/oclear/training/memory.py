@@ -145,8 +145,10 @@ def _of_proxies(
         optimizer=stage.proxies_optimizer,
         on_gpu=model.device.type == "cuda",
     )
-    # What the start takes is given back before the steps: only what goes beyond them counts.
-    parts = {**asdict(found), "start": max(0, found.start - found.optimizer - found.step)}
+    # What start and sorting take is given back before the steps: only what goes beyond them counts.
+    sorting = max(0, found.sorting - found.step)
+    start = max(0, found.start - found.optimizer - found.step - sorting)
+    parts = {**asdict(found), "sorting": sorting, "start": start}
     return {f"proxies: {name}": size for name, size in parts.items()}
 
 

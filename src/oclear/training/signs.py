@@ -56,8 +56,9 @@ def concept_signs(concept: Concept, texts: TextCache) -> dict[str, float]:
 
     Returns:
         ``concept_mean_cosine`` of two texts, 1 where all concepts are one; with an external memory
-        ``dead_memory_slots``: the share of slots that get less than a hundredth of their part of the attention.
-        Nothing for fewer than two texts.
+        ``dead_memory_slots``: the share of slots that look at all words of a text alike, so that they read the same
+        of it whatever stands there: entropies over the words within a hundredth of the largest one, on average over
+        texts of two words and more. Nothing for fewer than two texts.
     """
     rows = np.flatnonzero(texts.lengths > 0)
     rows = rows[:: -(-len(rows) // _MOST_TEXTS) or 1]
@@ -66,10 +67,11 @@ def concept_signs(concept: Concept, texts: TextCache) -> dict[str, float]:
     device = concept.project.weight.device
     tokens, mask = (part.to(device) for part in texts.rows(rows))
     signs = {"concept_mean_cosine": mean_cosine(concept(tokens, mask))}
-    if isinstance(concept, ExternalAttention):
-        attention = concept.attention(tokens, mask).sum(dim=(0, 1))
-        shares = attention / attention.sum().clamp_min(1e-12)
-        signs["dead_memory_slots"] = round(float((shares < 0.01 / len(shares)).float().mean()), 4)
+    words = mask.sum(dim=1)
+    if isinstance(concept, ExternalAttention) and bool((words > 1).any()):
+        looks = concept.looks(tokens[words > 1], mask[words > 1]).double()
+        entropies = torch.special.entr(looks).sum(dim=1) / words[words > 1].log().unsqueeze(1)
+        signs["dead_memory_slots"] = round(float((entropies.mean(dim=0) > 0.99).double().mean()), 4)
     return signs
 
 

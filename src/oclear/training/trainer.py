@@ -32,6 +32,7 @@ from oclear.training.text_expectation import can_expect, fit_expectation, measur
 from oclear.training.validation import ValidationSet, validate
 
 _LOG_EVERY = 20  # steps
+_WORTH_A_SAVE = 10  # times what a save took are trained before the next
 
 
 @dataclass(frozen=True)
@@ -111,10 +112,12 @@ class Trainer:
             links=torch.from_numpy(data.links if is_selective else data.links[:0]),
             class_sizes=torch.from_numpy(data.samples.class_sizes()),
             encoders_average=is_shared,
-        ).to(model.device)
+            device=model.device,
+        )
         self.checkpoints = Checkpoints(folder / "checkpoints", self.ranks)
         self.metrics = MetricsLog(folder / "metrics.jsonl", is_writing=self.ranks.is_main)
         self.progress = Progress(samples=data.samples.fingerprint())
+        self._save_seconds = 0.0
 
     def run(self) -> TrainResult:
         """Trains to the end, from the last checkpoint where there is one; the best weights remain."""
@@ -322,7 +325,8 @@ class Trainer:
         minutes = self.config.checkpoint_minutes
         if self.ranks.count > 1 and minutes and self.progress.step % _LOG_EVERY:
             return False  # asking costs the ranks a message to each other
-        return self.ranks.from_main(time.monotonic() - clock > 60 * minutes)
+        wait = max(60 * minutes, _WORTH_A_SAVE * self._save_seconds) if minutes else 0.0
+        return self.ranks.from_main(time.monotonic() - clock > wait)
 
     def _weights(self) -> dict[str, torch.Tensor]:
         """The weights of model and proxies by name, as they lie in memory: to save, or to load into."""
@@ -342,11 +346,13 @@ class Trainer:
 
     def _save(self, learner: Learner | None) -> None:
         """Saves all of the run; between two stages there is no learner."""
+        started = time.monotonic()
         state = self.proxies.export_state()
         self.progress.proxies = state.plain
         tensors = learner.tensors() if learner else {}
         tensors |= self._weights() | self._proxy_tensors(state)
         self.checkpoints.save_last(self.progress, tensors)
+        self._save_seconds = time.monotonic() - started
 
     def _restore(self) -> Saved | None:
         """Goes back to the last checkpoint."""

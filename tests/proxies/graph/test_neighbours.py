@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 
 from oclear.proxies.graph import NeighbourGraph
+from oclear.proxies.graph.kmeans import compared_with
+from oclear.proxies.graph.lists import InvertedLists
 from oclear.proxies.shards import Shards
 
 
@@ -57,6 +59,29 @@ def test_lists_find_nearly_all() -> None:
     assert sum(found) / expected.size > 0.95
     assert graph.search.compared < 0.3 * len(weight)
     assert graph.recall(500, 0) == pytest.approx(sum(found) / expected.size, abs=0.02)
+
+
+def test_many_lists_are_found_by_way_of_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("oclear.proxies.graph.kmeans._ALL", 50)  # there are 187 lists, in 14 groups
+    monkeypatch.setattr("oclear.proxies.graph.kmeans._GROUPS", 4)
+
+    graph = make(clustered(3000), exact_up_to=0)
+
+    assert compared_with(graph.num_lists) < graph.num_lists / 3
+    assert graph.recall(3000, 0) > 0.9
+
+
+def test_after_a_round_centres_are_the_means_of_their_rows() -> None:
+    weight = clustered(3000)
+    lists = make(weight, exact_up_to=0).search
+
+    assert isinstance(lists, InvertedLists)
+    rows = F.normalize(weight, dim=1)
+    for number in lists.members.unique().tolist():
+        mean = rows[lists.members == number].mean(dim=0)
+        assert torch.allclose(lists.centres[number], F.normalize(mean, dim=0), atol=1e-5)
+        begin = int(lists.ends[number - 1]) if number else 0
+        assert (lists.members[lists.order[begin : lists.ends[number]].long()] == number).all()
 
 
 def test_bf16_rows_are_searched_in_bf16() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from oclear.output import atomic_file
 # Dark enough on white, told apart by eyes that know no red from green, and by their marks in print.
 _LOOKS = (("#2b6a9e", "o"), ("#c8711a", "D"), ("#5f676f", "s"))
 _SOFT, _LINE = "#5f676f", "#e2e4e6"
+# Letters of the note on one line.
+_NOTE_WIDTH = 115
 
 
 def write_plot(
@@ -92,7 +95,8 @@ def write_plot(
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set_color(_LINE)
-    axes.set_xlabel(note, fontsize=9, color=_SOFT, labelpad=8)
+    # Of the figure, not of the axes: beside long names of arms these are too narrow for it.
+    figure.supxlabel(textwrap.fill(note, _NOTE_WIDTH), fontsize=9, color=_SOFT)
     axes.set_title(heading, loc="left", fontsize=12.5, fontweight="bold", pad=30)
     axes.legend(
         loc="lower left",

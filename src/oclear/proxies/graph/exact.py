@@ -49,7 +49,7 @@ class ExactSearch:
             rows = rows.gather(1, order)
         return Nearest(scores, rows, rows[:, 0])
 
-    def learn(self, rows: torch.Tensor, vectors: torch.Tensor, homes: torch.Tensor) -> None:
+    def learn(self, rows: torch.Tensor, homes: torch.Tensor) -> None:
         """Nothing to learn."""
 
     def end_round(self) -> None:

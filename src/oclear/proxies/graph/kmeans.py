@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 import torch
 
 from oclear.proxies.graph.shapes import padded
-from oclear.proxies.unit import unit
+from oclear.proxies.unit import length
 
 _ROUNDS = 4
 # Scores held at once.
-_CPU_SCORES, _GPU_SCORES = 2**22, 2**28
+_CPU_SCORES, _GPU_SCORES = 2**21, 2**28
 # Centres up to which a vector is compared with all; past it with those of so many groups of centres.
 _ALL, _GROUPS = 1024, 8
 _MULTIPLE = 512
@@ -41,7 +40,7 @@ def spherical_kmeans(
         for _, block, nearest in _nearest(vectors, count, centres, random):
             sums.index_add_(0, nearest, block.float())
             filled[nearest] = True
-        centres = unit(sums).to(centres.dtype)
+        centres = sums.div_(length(sums)).to(centres.dtype)
         empty = (~filled).nonzero().squeeze(1)
         centres[empty] = vectors(
             torch.randint(count, (len(empty),), generator=random, device=device)
@@ -69,23 +68,19 @@ def assign(
     return found
 
 
-class Groups(NamedTuple):
-    """Centres by groups, so that a vector need not be compared with all of them.
-
-    Attributes:
-        middles: Of the groups, unit length, (groups, dim).
-        around: The centres nearest to each, (groups, compared) int64.
-    """
-
-    middles: torch.Tensor
-    around: torch.Tensor
+def groups_of(centres: int) -> int:
+    """How many groups so many centres are put into, so that a vector need not be compared with all of them."""
+    return round(math.sqrt(centres))
 
 
-def group_centres(centres: torch.Tensor, random: torch.Generator) -> Groups:
-    """As many groups as the root of the number of centres (clusters, dim), which have unit length."""
-    count = len(centres)
-    middles = spherical_kmeans(lambda at: centres[at], count, round(math.sqrt(count)), random)
-    return Groups(middles, (middles @ centres.T).topk(compared_with(count), dim=1).indices)
+def group_centres(centres: torch.Tensor, random: torch.Generator) -> torch.Tensor:
+    """The middles of the groups, (groups, dim), of centres (clusters, dim); all have unit length."""
+    return spherical_kmeans(lambda at: centres[at], len(centres), groups_of(len(centres)), random)
+
+
+def centres_around(middles: torch.Tensor, centres: torch.Tensor) -> torch.Tensor:
+    """The centres that a vector of each group is compared with, (groups, compared) int64."""
+    return (middles @ centres.T).topk(compared_with(len(centres)), dim=1).indices
 
 
 def compared_with(centres: int) -> int:
@@ -127,12 +122,13 @@ def _nearest_of_all(vectors: Rows, count: int, centres: torch.Tensor) -> Iterato
 def _nearest_of_group(
     vectors: Rows, count: int, centres: torch.Tensor, random: torch.Generator
 ) -> Iterator[Assigned]:
-    groups = group_centres(centres, random)
-    size = vectors_at_once(groups.around.shape[1], on_gpu=centres.device.type != "cpu")
-    group = assign(vectors, count, groups.middles, random)
+    middles = group_centres(centres, random)
+    arounds = centres_around(middles, centres)
+    size = vectors_at_once(arounds.shape[1], on_gpu=centres.device.type != "cpu")
+    group = assign(vectors, count, middles, random)
     order = group.argsort()
-    ends = torch.bincount(group, minlength=len(groups.middles)).cumsum(0).cpu()
-    for members, around in zip(order.tensor_split(ends[:-1]), groups.around, strict=True):
+    ends = torch.bincount(group, minlength=len(middles)).cumsum(0).cpu()
+    for members, around in zip(order.tensor_split(ends[:-1]), arounds, strict=True):
         compared = centres[around].T
         for rows in torch.split(members, size):
             block = vectors(rows)

@@ -7,28 +7,39 @@ import math
 import torch
 
 from oclear.proxies.draws import generator
-from oclear.proxies.graph.kmeans import assign, group_centres, spherical_kmeans
+from oclear.proxies.graph.kmeans import (
+    assign,
+    centres_around,
+    group_centres,
+    groups_of,
+    spherical_kmeans,
+)
 from oclear.proxies.graph.search import Nearest
 from oclear.proxies.graph.shapes import padded
 from oclear.proxies.graph.top import largest
 from oclear.proxies.unit import unit
+from oclear.runtime import give_back_memory
 
 # Lists for the square root of the rows, and rows of a list on average at least; rows to learn a centre from; mean lists
 # that a search looks through, and lists that it chooses from. Many short lists find more for fewer comparisons
 # (at a million classes 0.51 of the true neighbours with 16 times the root, 0.63 with 24, 0.73 with 32), but each is a
-# product of its own.
-_LISTS, _LEAST, _SAMPLE, _PROBES, _AROUND = 24, 16, 24, 24, 256
+# product of its own. A GPU takes as long for a small product as for a large one: fewer lists, of more rows (estimated,
+# no GPU was at hand).
+_CPU_LISTS, _GPU_LISTS, _LEAST, _SAMPLE, _PROBES, _AROUND = 24, 4, 16, 24, 24, 256
 _MULTIPLE = 32
+# Rows whose mean is taken at once.
+_ADDED = 2**13
 
 
-def lists_for(rows: int) -> int:
+def lists_for(rows: int, on_gpu: bool) -> int:
     """How many lists so many rows are put into.
 
     Example:
-        >>> lists_for(1_000_000)
+        >>> lists_for(1_000_000, on_gpu=False)
         24000
     """
-    return max(1, min(rows // _LEAST, round(_LISTS * math.sqrt(rows))))
+    times = _GPU_LISTS if on_gpu else _CPU_LISTS
+    return max(1, min(rows // _LEAST, round(times * math.sqrt(rows))))
 
 
 class InvertedLists:
@@ -45,11 +56,11 @@ class InvertedLists:
 
     def __init__(self, weight: torch.Tensor, block: int) -> None:
         self.weight, self.block = weight, block
-        self.num_lists = lists_for(len(weight))
+        self.num_lists = lists_for(len(weight), on_gpu=weight.device.type != "cpu")
         self._probed = min(len(weight), -(-_PROBES * len(weight) // self.num_lists))
         self.compared = self._probed + min(_AROUND, self.num_lists)
-        self.centres = weight.new_zeros(self.num_lists, weight.shape[1])
-        self.sums = torch.zeros_like(self.centres, dtype=torch.float32)
+        self.centres = weight.new_empty(self.num_lists, weight.shape[1])
+        self.middles = weight.new_empty(groups_of(self.num_lists), weight.shape[1])
         self.members = torch.zeros(len(weight), dtype=torch.int32, device=weight.device)
         self.order = torch.zeros_like(self.members)
         self.ends = torch.zeros(self.num_lists, dtype=torch.int64)
@@ -70,6 +81,7 @@ class InvertedLists:
         self.centres = spherical_kmeans(
             lambda at: unit(self.weight[sample[at]]), len(sample), self.num_lists, random
         )
+        give_back_memory()
         self.members = assign(lambda at: unit(self.weight[at]), rows, self.centres, random)
         self._group()
         self._sort()
@@ -87,7 +99,7 @@ class InvertedLists:
         queries = padded(queries, _MULTIPLE)
         # Only the lists around the block are looked at: it was one list when the round began.
         middle = queries.float().sum(dim=0).to(queries.dtype)
-        candidates = self._groups.around[(self._groups.middles @ middle).argmax()]
+        candidates = self._around[(self.middles @ middle).argmax()]
         nearest = (self.centres[candidates] @ middle).topk(min(_AROUND, len(candidates))).indices
         around = candidates[nearest]
         likeness = (queries @ self.centres[around].T)[:asked]
@@ -100,27 +112,33 @@ class InvertedLists:
         scores, columns = largest(products, min(k, len(rows)))
         return Nearest(scores, rows[columns], around[homes])
 
-    def learn(self, rows: torch.Tensor, vectors: torch.Tensor, homes: torch.Tensor) -> None:
+    def learn(self, rows: torch.Tensor, homes: torch.Tensor) -> None:
         """Puts rows into the lists where they are at home now; in effect from the next round on."""
         self.members[rows] = homes.int()
-        self.sums.index_add_(0, homes, vectors.float())
 
     def end_round(self) -> None:
         """Moves the centres to the means of their rows, and sorts the lists anew."""
-        filled = self.sums.abs().amax(dim=1, keepdim=True) > 0
-        self.centres = torch.where(filled, unit(self.sums).to(self.centres.dtype), self.centres)
-        self.sums.zero_()
+        means = torch.zeros_like(self.centres, dtype=torch.float32)
+        for rows, lists in zip(
+            torch.split(self.weight, _ADDED), torch.split(self.members, _ADDED), strict=True
+        ):
+            means.index_add_(0, lists, unit(rows).float())
+        lengths = torch.linalg.vector_norm(means, dim=1, keepdim=True)
+        emptied = (lengths == 0).squeeze(1)
+        means = means.div_(lengths)
+        means[emptied] = self.centres[emptied].float()
+        self.centres = means.to(self.centres.dtype)
         self._group()
         self._sort()
 
     def state(self) -> dict[str, torch.Tensor]:
-        """Centres and lists, and what is known of those of the next round."""
-        lists = {"order": self.order, "ends": self.ends, "centres": self.centres}
-        return {**lists, "members": self.members, "sums": self.sums}
+        """Lists, centres and their groups, and which list each row will be in next."""
+        lists = {"order": self.order, "ends": self.ends, "members": self.members}
+        return {**lists, "centres": self.centres, "middles": self.middles}
 
     def restore(self) -> None:
         """Goes on with what was written into the tensors of the state."""
-        self._group()
+        self._around = centres_around(self.middles, self.centres)
         self._cut()
 
     def _rows_in(self, lists: torch.Tensor) -> torch.Tensor:
@@ -132,8 +150,9 @@ class InvertedLists:
         return torch.cat(parts)[: self._probed].long()
 
     def _group(self) -> None:
-        """Groups the centres; on a CPU the same ones are always grouped alike, so that no checkpoint has to hold it."""
-        self._groups = group_centres(self.centres, generator(0, 0, self.centres.device))
+        """Groups the centres."""
+        self.middles = group_centres(self.centres, generator(0, 0, self.centres.device))
+        self._around = centres_around(self.middles, self.centres)
 
     def _sort(self) -> None:
         """Sorts the rows by list."""

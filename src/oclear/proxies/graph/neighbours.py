@@ -20,8 +20,10 @@ _CPU_EXACT, _GPU_EXACT = 20_000, 1_000_000
 # Rows searched for at a time. An exact search brings all others to unit length for each block of them: that pays on a
 # GPU, where it is bound by memory, for many at once. A list has tens to hundreds.
 _CPU_BLOCK, _GPU_BLOCK, _GPU_EXACT_BLOCK = 512, 4096, 16_384
-# A block of fewer rows costs as much as one of these: what it is compared with has to be gathered all the same.
-_WORTH = 64
+# A block of fewer rows costs as much as one of these: what it is compared with has to be gathered all the same. None
+# costs a GPU less than so many comparisons, in the millisecond that its hundred kernels take to begin (estimated: there
+# was no GPU at hand).
+_WORTH, _GPU_LEAST = 64, 4e7
 
 
 def is_exact(num_classes: int, exact_up_to: int | None, on_gpu: bool) -> bool:
@@ -82,7 +84,7 @@ class NeighbourGraph:
         self.twin_similarity = twin_similarity
         on_gpu = weight.device.type != "cpu"
         exact = is_exact(shards.num_classes, exact_up_to, on_gpu)
-        self.num_lists = 0 if exact else lists_for(-(-shards.num_classes // shards.ranks))
+        self.num_lists = 0 if exact else lists_for(-(-shards.num_classes // shards.ranks), on_gpu)
         self._block = block_of(on_gpu, exact)
         self.neighbours = torch.zeros(len(weight), self.k, dtype=torch.int32, device=weight.device)
         self.twins = torch.zeros(len(weight), dtype=torch.uint8, device=weight.device)
@@ -100,6 +102,7 @@ class NeighbourGraph:
         """Searches for all rows."""
         self.restart()
         self.refresh(self.blocks)
+        give_back_memory()
 
     def restart(self) -> None:
         """Puts the rows into lists anew, where there are lists, and begins a round."""
@@ -179,6 +182,8 @@ class NeighbourGraph:
         of_all = F.pad(sizes, (0, self.blocks - len(sizes))).to(device)
         self._sizes = self.shards.maximum(of_all).tolist()
         self.comparisons = max(self.shards.num_classes / max(self.blocks, 1), _WORTH) * compared
+        if device.type != "cpu":
+            self.comparisons = max(self.comparisons, _GPU_LEAST)
 
     def _search_block(self, block: int) -> None:
         rows = self.search.rows_of(block)
@@ -191,7 +196,7 @@ class NeighbourGraph:
         self.neighbours[rows] = classes
         if self.twin_similarity is not None:
             self.twins[rows] = (scores >= self.twin_similarity).sum(dim=1).to(torch.uint8)
-        self.search.learn(rows, vectors, found[self.shards.rank].homes[: len(rows)])
+        self.search.learn(rows, found[self.shards.rank].homes[: len(rows)])
 
     def _of_all_ranks(self, vectors: torch.Tensor, size: int) -> tuple[torch.Tensor, ...]:
         """The vectors of each rank, padded to so many; apart, as those of two ranks are not of one list."""

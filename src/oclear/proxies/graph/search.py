@@ -45,12 +45,11 @@ class Search(Protocol):
         """
         ...
 
-    def learn(self, rows: torch.Tensor, vectors: torch.Tensor, homes: torch.Tensor) -> None:
+    def learn(self, rows: torch.Tensor, homes: torch.Tensor) -> None:
         """Takes note of what a block of this rank's rows is now.
 
         Args:
             rows: (n,) int64.
-            vectors: Unit length, (n, dim).
             homes: What :meth:`nearest` found for them, (n,).
         """
         ...

@@ -106,7 +106,7 @@ def build_graph(
         "graph_seconds": time.perf_counter() - started,
         "graph_built": round(done / graph.blocks, 3),
         "block_seconds": (time.perf_counter() - searching) / max(done, 1),
-        "comparisons": done * graph.comparisons,
+        "comparisons": done / graph.blocks * size.classes**2,
     }
 
 
@@ -182,21 +182,26 @@ def main() -> None:
         "matrix_teraflops": round(speed["operations"] / 1e12, 1),
         "bandwidth_gigabytes_per_second": round(speed["bytes"] / 1e9),
     }
+    is_whole = True
     for size in QUICK_SIZES if options.quick else SIZES:
         name = f"{size.classes // 10**6}m" if size.classes >= 10**6 else f"{size.classes // 1000}k"
-        gc.collect()
-        if device.type == "cuda":
-            torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats(device)
         try:
+            gc.collect()
+            if device.type == "cuda":
+                torch.cuda.empty_cache()
+                torch.cuda.reset_peak_memory_stats(device)
             figures[name] = measure(size, device, speed, began)
-        except (
-            RuntimeError
-        ) as error:  # out of memory or else: what was measured before still counts
-            figures[name] = {"left_out": str(error).splitlines()[0]}
+        except RuntimeError as error:
+            if device.type == "cpu":
+                raise  # only tried there: a defect
+            # What was measured before still counts.
+            figures[name] = {"left_out": (str(error).splitlines() or [type(error).__name__])[0]}
+            is_whole &= isinstance(error, torch.OutOfMemoryError)
         print(f"{name}: {figures[name]}", file=sys.stderr, flush=True)
     figures["seconds"] = round(time.perf_counter() - began)
     print_figures(figures, options.json)
+    if not is_whole:
+        sys.exit("a size failed, and not for want of memory")
 
 
 if __name__ == "__main__":

@@ -297,7 +297,7 @@ def plot(found: dict[str, Any], path: Path) -> None:
         "uniform10": "uniform sample, 10 %",
         "knn": "KNN softmax",
     }
-    figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
+    figure, axes = pyplot.subplots(1, 2, figsize=(9, 4), layout="constrained")
     for color, (arm, label) in zip(("#5f676f", "#c8711a", "#2b6a9e"), names.items(), strict=True):
         for style, precision in zip(("-", "--"), DTYPES, strict=True):
             keys = [key.split("/") for key in found]
@@ -318,7 +318,7 @@ def plot(found: dict[str, Any], path: Path) -> None:
         axis.set_title(title, loc="left", fontsize=11)
         axis.grid(color="#e2e4e6", linewidth=0.8)
         axis.spines[["top", "right"]].set_visible(False)
-    axes[0].legend(fontsize=8, frameon=False)
+    axes[1].legend(loc="lower right", fontsize=8, frameon=False, labelspacing=0.25)
     figure.savefig(path, dpi=150)
 
 

@@ -133,6 +133,19 @@ def same_graph(group: dist.ProcessGroup) -> None:
     in_lists(*make_batch(0, 4, 300))
     assert in_lists.graph is not None and in_lists.graph.rounds == 1
     assert in_lists.graph_recall() > 0.9
+
+    state = in_lists.export_state()
+    again = ProxyClassifier(300, DIM, lists, group=group, seed=7)
+    room = again.empty_state(state.plain)
+    for own_part, saved_part in ((room.rows, state.rows), (room.rank, state.rank)):
+        for name, tensor in own_part.items():
+            tensor.copy_(saved_part[name])
+    again.import_state(room)
+    assert again.graph is not None and "middles" in room.rank
+    for graph in (in_lists.graph, again.graph):
+        graph.refresh(2 * graph.blocks + 1)
+    assert torch.equal(in_lists.graph.neighbours, again.graph.neighbours)
+
     in_lists.start_at_random(5)
     in_lists(*make_batch(0, 4, 300))
     assert in_lists.graph_recall() > 0.9

@@ -108,6 +108,23 @@ def test_on_other_ranks_or_with_other_lists_proxies_and_neighbours_are_the_same(
     assert again.graph_recall() > 0.8
 
 
+def test_lists_of_earlier_versions_are_made_anew() -> None:
+    """They kept sums in the place of groups."""
+    classifier, optimizer = make("knn", "fp32")
+    run(classifier, optimizer, range(7))
+    kept = saved(classifier.export_state())
+    plain = {name: value for name, value in kept.plain.items() if name != "graph_blocks"}
+
+    again, _ = make("knn", "fp32")
+    assert again.empty_state(plain).rank == {}, "nothing is asked of the checkpoint that it lacks"
+    again.import_state(ProxyState(kept.rows, {}, plain))
+
+    assert again.graph is not None and classifier.graph is not None
+    assert torch.equal(again.graph.neighbours, classifier.graph.neighbours)
+    again.graph.refresh(again.graph.blocks)
+    assert again.graph_recall() > 0.8
+
+
 def test_where_blocks_are_others_a_graph_begins_its_round_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -156,7 +173,7 @@ def test_the_graph_keeps_up_with_the_proxies_at_a_tenth_of_the_work() -> None:
     logits = 32 * 100
 
     # Half of a step's work, as this test's configuration has it, at 2.5 logits a comparison.
-    assert rate * graph.comparisons * 2.5 == pytest.approx(0.5 * logits)
+    assert rate * graph.block_cost * 2.5 == pytest.approx(0.5 * logits)
     before = graph.rounds * graph.blocks + graph.cursor
     run(classifier, optimizer, range(3, 203))
     assert graph.rounds * graph.blocks + graph.cursor - before == pytest.approx(

@@ -53,7 +53,7 @@ CURRICULUM = [
         "name": "finetune",
         "trains": "encoder",
         "batch_size": 15,
-        "selection": {**KNN, "exact_up_to": 0},  # in lists, which each rank has of its own
+        "selection": {**KNN, "exact_up_to": 0},  # one list a rank: the way through lists
         "alignment": 0.5,
         "averaging": 0.9,
     },

@@ -376,6 +376,29 @@ def test_a_run_killed_again_and_again_ends_alike(make_trainer, unbroken, monkeyp
     assert again.metrics.path.read_text() == expected["metrics"]
 
 
+def test_a_save_that_took_long_is_waited_for(make_trainer, monkeypatch):
+    """Ten times as long as it took, however often saves are asked for."""
+    now = 1000.0
+    monkeypatch.setattr("oclear.training.trainer.time.monotonic", lambda: now)
+
+    def slow(*_: Any) -> None:
+        nonlocal now
+        now += 30
+
+    monkeypatch.setattr(Checkpoints, "save_last", slow)
+    trainer = make_trainer(RESUMED, checkpoint_minutes=1)
+    assert not trainer._is_time_to_save(now - 59)
+    assert trainer._is_time_to_save(now - 61)
+
+    trainer._save(None)
+
+    assert not trainer._is_time_to_save(now - 299)
+    assert trainer._is_time_to_save(now - 301)
+    trainer = make_trainer(RESUMED, checkpoint_minutes=0)
+    trainer._save(None)
+    assert trainer._is_time_to_save(now - 1), "every step is every step"
+
+
 def test_the_average_of_weights_outlives_a_kill(make_trainer, monkeypatch):
     """Without validation the model that is kept is the average itself."""
     unbroken = make_trainer(RESUMED, "unbroken", validation=False)

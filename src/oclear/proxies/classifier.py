@@ -250,7 +250,8 @@ class ProxyClassifier(nn.Module):
         """Goes on from a saved state. Collective.
 
         On the number of ranks it was saved on all is as it was; on another, or where an earlier version put the
-        classes into other lists, proxies and neighbours are, and the graph is refreshed from its beginning.
+        classes into other lists, proxies and neighbours are, and the graph is refreshed from its beginning. Where
+        blocks of it are others, as on another device, its round begins again.
         """
         plain = state.plain
         self.weight.copy_(state.rows["weight"])
@@ -276,7 +277,11 @@ class ProxyClassifier(nn.Module):
     def _has_lists_of(self, plain: Plain) -> bool:
         """Whether the graph of a saved state looks into the same lists as this one."""
         lists = self.graph.num_lists if self.graph else 0
-        return plain["ranks"] == self.shards.ranks and plain.get("graph_lists", 0) == lists
+        is_complete = (
+            not lists or "graph_blocks" in plain
+        )  # earlier versions kept no groups of lists
+        is_alike = plain.get("graph_lists", 0) == lists
+        return plain["ranks"] == self.shards.ranks and is_alike and is_complete
 
     def _margin_shares_of(self, labels: torch.Tensor) -> torch.Tensor | None:
         """How much of the margin each label of all ranks is asked for, (n, P); None where it is all. Collective."""
@@ -328,7 +333,7 @@ class ProxyClassifier(nn.Module):
         if self.graph is not None and self._refresh_rate is None:
             logits = samples * active / self.shards.ranks
             share = self.config.selection.refresh_share
-            self._refresh_rate = blocks_per_step(share, logits, self.graph.comparisons)
+            self._refresh_rate = blocks_per_step(share, logits, self.graph.block_cost)
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Self:
         """Moves the proxies; what refers to them is made anew when it is needed."""

@@ -8,7 +8,7 @@ from typing import Literal
 from oclear.proxies.config import ProxyConfig
 from oclear.proxies.graph.exact import columns_at_once
 from oclear.proxies.graph.kmeans import compared_with, groups_of, vectors_at_once
-from oclear.proxies.graph.lists import lists_for
+from oclear.proxies.graph.lists import ADDED_AT_ONCE, lists_for
 from oclear.proxies.graph.neighbours import block_of, is_exact
 from oclear.proxies.loss import samples_at_once
 from oclear.proxies.start import BLOCK
@@ -89,10 +89,10 @@ def proxy_memory(
             others = min(rows, columns_at_once(on_gpu))
             search = others * (block_of(on_gpu, exact) * entry + dim * (10 if is_half else 4))
         else:
-            lists = lists_for(rows, on_gpu)
+            lists = lists_for(rows)
             graph += 8 * rows + (lists + groups_of(lists)) * dim * entry
             # Means are sums of fp32 first; new centres are there before the old ones go.
-            means = lists * dim * (6 if is_half else 4)
+            means = lists * dim * (6 if is_half else 4) + min(rows, ADDED_AT_ONCE) * dim * 8
             sorting = max(means, 24 * rows) + libraries
             # While centres are learned and rows assigned: a block of rows on its way to unit length, its comparisons,
             # means, and the group of each row.

@@ -183,7 +183,11 @@ class TrainConfig(BaseModel):
     validations: int = Field(default=8, ge=1, description="times a stage is validated")
     validation_queries: int = Field(default=2000, ge=1)
     validation_gallery: int = Field(default=5000, ge=1)
-    checkpoint_minutes: float = Field(default=2.0, ge=0)
+    checkpoint_minutes: float = Field(
+        default=2.0,
+        ge=0,
+        description="between two saves, at least; ten times what the last one took, where that is more; 0: every step",
+    )
     seed: int = 0
 
     @model_validator(mode="after")

@@ -90,7 +90,7 @@ def compared_with(centres: int) -> int:
         >>> compared_with(1000), compared_with(10_000)
         (1000, 800)
     """
-    return centres if centres <= _ALL else min(centres, _GROUPS * round(math.sqrt(centres)))
+    return centres if centres <= _ALL else min(centres, _GROUPS * groups_of(centres))
 
 
 def vectors_at_once(centres: int, on_gpu: bool) -> int:

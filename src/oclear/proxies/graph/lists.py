@@ -22,24 +22,22 @@ from oclear.runtime import give_back_memory
 
 # Lists for the square root of the rows, and rows of a list on average at least; rows to learn a centre from; mean lists
 # that a search looks through, and lists that it chooses from. Many short lists find more for fewer comparisons
-# (at a million classes 0.51 of the true neighbours with 16 times the root, 0.63 with 24, 0.73 with 32), but each is a
-# product of its own. A GPU takes as long for a small product as for a large one: fewer lists, of more rows (estimated,
-# no GPU was at hand).
-_CPU_LISTS, _GPU_LISTS, _LEAST, _SAMPLE, _PROBES, _AROUND = 24, 4, 16, 24, 24, 256
+# (of 150,000 made-up classes 0.60 of the true neighbours with 4 times the root, 0.74 with 8, 0.91 with 16, 0.95 with
+# 24), but each is a product of its own.
+_LISTS, _LEAST, _SAMPLE, _PROBES, _AROUND = 24, 16, 24, 24, 256
 _MULTIPLE = 32
-# Rows whose mean is taken at once.
-_ADDED = 2**13
+ADDED_AT_ONCE = 2**13
+"""Rows that are added to the means of lists at a time."""
 
 
-def lists_for(rows: int, on_gpu: bool) -> int:
+def lists_for(rows: int) -> int:
     """How many lists so many rows are put into.
 
     Example:
-        >>> lists_for(1_000_000, on_gpu=False)
+        >>> lists_for(1_000_000)
         24000
     """
-    times = _GPU_LISTS if on_gpu else _CPU_LISTS
-    return max(1, min(rows // _LEAST, round(times * math.sqrt(rows))))
+    return max(1, min(rows // _LEAST, round(_LISTS * math.sqrt(rows))))
 
 
 class InvertedLists:
@@ -56,7 +54,7 @@ class InvertedLists:
 
     def __init__(self, weight: torch.Tensor, block: int) -> None:
         self.weight, self.block = weight, block
-        self.num_lists = lists_for(len(weight), on_gpu=weight.device.type != "cpu")
+        self.num_lists = lists_for(len(weight))
         self._probed = min(len(weight), -(-_PROBES * len(weight) // self.num_lists))
         self.compared = self._probed + min(_AROUND, self.num_lists)
         self.centres = weight.new_empty(self.num_lists, weight.shape[1])
@@ -118,16 +116,7 @@ class InvertedLists:
 
     def end_round(self) -> None:
         """Moves the centres to the means of their rows, and sorts the lists anew."""
-        means = torch.zeros_like(self.centres, dtype=torch.float32)
-        for rows, lists in zip(
-            torch.split(self.weight, _ADDED), torch.split(self.members, _ADDED), strict=True
-        ):
-            means.index_add_(0, lists, unit(rows).float())
-        lengths = torch.linalg.vector_norm(means, dim=1, keepdim=True)
-        emptied = (lengths == 0).squeeze(1)
-        means = means.div_(lengths)
-        means[emptied] = self.centres[emptied].float()
-        self.centres = means.to(self.centres.dtype)
+        self.centres = self._means()
         self._group()
         self._sort()
 
@@ -148,6 +137,18 @@ class InvertedLists:
         ends = self.ends[lists].tolist()
         parts = [self.order[begin:end] for begin, end in zip(begins, ends, strict=True)]
         return torch.cat(parts)[: self._probed].long()
+
+    def _means(self) -> torch.Tensor:
+        """The direction of the mean of each list's rows; the centre as it is where there is none."""
+        means = torch.zeros_like(self.centres, dtype=torch.float32)
+        parts = (torch.split(of_rows, ADDED_AT_ONCE) for of_rows in (self.weight, self.members))
+        for rows, lists in zip(*parts, strict=True):
+            means.index_add_(0, lists, unit(rows).float())
+        lengths = torch.linalg.vector_norm(means, dim=1, keepdim=True)
+        without = ~(lengths > 0).squeeze(1)  # empty, or with a row that is not finite
+        means = means.div_(lengths)
+        means[without] = self.centres[without].float()
+        return means.to(self.centres.dtype)
 
     def _group(self) -> None:
         """Groups the centres."""

@@ -57,7 +57,7 @@ class NeighbourGraph:
         rounds: Times that all rows were searched for.
         blocks: Of a round.
         cursor: Block that is next.
-        comparisons: What a block costs a rank on average, in comparisons of a row with another.
+        block_cost: What a block costs a rank on average, in comparisons of a row with another.
         seconds: Spent on lists and on searching.
 
     Args:
@@ -84,13 +84,13 @@ class NeighbourGraph:
         self.twin_similarity = twin_similarity
         on_gpu = weight.device.type != "cpu"
         exact = is_exact(shards.num_classes, exact_up_to, on_gpu)
-        self.num_lists = 0 if exact else lists_for(-(-shards.num_classes // shards.ranks), on_gpu)
+        self.num_lists = 0 if exact else lists_for(-(-shards.num_classes // shards.ranks))
         self._block = block_of(on_gpu, exact)
         self.neighbours = torch.zeros(len(weight), self.k, dtype=torch.int32, device=weight.device)
         self.twins = torch.zeros(len(weight), dtype=torch.uint8, device=weight.device)
         self.blocks = self.rounds = self.cursor = 0
         self._sizes: list[int] = []  # rows of the fullest rank in each block
-        self.comparisons = 0.0
+        self.block_cost = 0.0
         self.seconds = 0.0
         self.search: Search
         if exact or not len(weight):
@@ -181,9 +181,9 @@ class NeighbourGraph:
         self.blocks, compared = self.shards.maximum(counts).tolist()
         of_all = F.pad(sizes, (0, self.blocks - len(sizes))).to(device)
         self._sizes = self.shards.maximum(of_all).tolist()
-        self.comparisons = max(self.shards.num_classes / max(self.blocks, 1), _WORTH) * compared
+        self.block_cost = max(self.shards.num_classes / max(self.blocks, 1), _WORTH) * compared
         if device.type != "cpu":
-            self.comparisons = max(self.comparisons, _GPU_LEAST)
+            self.block_cost = max(self.block_cost, _GPU_LEAST)
 
     def _search_block(self, block: int) -> None:
         rows = self.search.rows_of(block)

@@ -133,7 +133,8 @@ def test_a_selection_compares_with_its_classes_only(
     kind: str, name: MarginName, batch: tuple[torch.Tensor, torch.Tensor]
 ) -> None:
     embeddings, labels = batch
-    selection = SelectionConfig(kind=kind, rate=0.7, budget=8, neighbours=2)
+    # None drawn at random by knn: those would stand for others too.
+    selection = SelectionConfig(kind=kind, rate=0.7, budget=8, neighbours=2, uniform_share=0)
     config = ProxyConfig(margin=name, scale=16, margin_size=0.3, selection=selection)
     chosen = ProxyClassifier(CLASSES, DIM, config)
 

@@ -174,6 +174,30 @@ def test_what_is_left_out_of_a_sample_is_as_if_it_were_not_there() -> None:
     assert compared.embedding_gradient[1, 1] > 0
 
 
+def test_a_negative_that_stands_for_three_counts_as_three() -> None:
+    random = torch.Generator().manual_seed(1)
+    embeddings, rows = (
+        torch.nn.functional.normalize(torch.randn(n, 8, generator=random), dim=1) for n in (4, 5)
+    )
+    labels, weights = torch.tensor([[0], [1], [2], [4]]), torch.full((4,), 0.25)
+    softmax = MarginSoftmax(MARGINS["cosface"], 0.3, 10.0)
+    thrice = torch.cat([rows, rows[3:4], rows[3:4]])
+    expected = softmax.compare(
+        embeddings, thrice, Targets(labels, NOTHING, torch.ones(4, 1), weights), Shards(7, None), 7
+    )
+
+    log_weights = torch.tensor([1.0, 1.0, 1.0, 3.0, 1.0]).log()
+    targets = Targets(labels, NOTHING, torch.ones(4, 1), weights, log_weights=log_weights)
+    found = softmax.compare(embeddings, rows, targets, Shards(5, None), 5)
+
+    torch.testing.assert_close(found.losses, expected.losses)
+    torch.testing.assert_close(found.embedding_gradient, expected.embedding_gradient)
+    assert found.row_gradient is not None and expected.row_gradient is not None
+    of_three = expected.row_gradient[[3, 5, 6]].sum(dim=0)
+    torch.testing.assert_close(found.row_gradient[3], of_three)
+    torch.testing.assert_close(found.row_gradient[:3], expected.row_gradient[:3])
+
+
 def test_products_in_bf16_stay_near_those_in_fp32() -> None:
     random = torch.Generator().manual_seed(0)
     embeddings, rows = (

@@ -70,6 +70,7 @@ class _ProxyLoss(torch.autograd.Function):
                 batch.label_weights,
                 batch.sample_weights,
                 margin_shares,
+                active.log_weights,
             ),
             shards,
             -(-active.total // shards.ranks) * centres,

@@ -31,6 +31,8 @@ class Targets:
         label_weights: (n, P) fp32; each row sums to 1, or to 0 where nothing counts.
         sample_weights: (n,) fp32; they sum to 1, or to 0.
         margin_shares: How much of the margin each label is asked for, (n, P) fp32; None for all of it.
+        log_weights: Logarithm of how many classes each of this rank's stands for as a negative, (A,) fp32; None for
+            one each.
     """
 
     places: torch.Tensor
@@ -38,6 +40,7 @@ class Targets:
     label_weights: torch.Tensor
     sample_weights: torch.Tensor
     margin_shares: torch.Tensor | None = None
+    log_weights: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -107,13 +110,16 @@ class MarginSoftmax:
         """
         scaled = embeddings * self.scale
         queries = scaled.to(rows.dtype)
+        log_weights = targets.log_weights
+        if log_weights is not None:
+            log_weights = log_weights.to(rows.dtype).repeat_interleave(centres)
         losses = scaled.new_zeros(len(scaled))
         embedding_gradient = torch.zeros_like(scaled) if for_embeddings else None
         row_gradient: torch.Tensor | None = None
         work: dist.Work | None = None
         for block, left_out in _blocks(targets, columns, rows.device):
             positives = _positives(targets.places[block])
-            logits, nearest = _nearest_centres(queries[block] @ rows.T, centres)
+            logits, nearest = _nearest_centres(F.linear(queries[block], rows, log_weights), centres)
             own_rows = positives.place
             if nearest is not None:
                 own_rows = nearest[positives.sample, positives.place]

@@ -63,7 +63,9 @@ def cache_pictures(
         ranks: Who computes; they all see ``folder``.
     """
     ranks = ranks or Ranks()
-    identity = _identity(model, pictures, texts if level != "spatial" else None)
+    # Every picture's file is looked at: by one rank, as they may all share one slow folder.
+    fused = texts if level != "spatial" else None
+    identity = ranks.from_main(_identity(model, pictures, fused) if ranks.is_main else "")
     place = folder / f"{pictures.side}-{level}-{weights_fingerprint(model, level)}-{identity}"
     done = place / "done.json"
     if not ranks.from_main(done.is_file()):

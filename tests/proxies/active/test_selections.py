@@ -96,6 +96,29 @@ def test_the_rest_of_knn_is_uniform_and_differs_from_step_to_step() -> None:
     assert others.max() < 115
 
 
+def test_what_is_drawn_stands_for_all_that_are_not_near() -> None:
+    graph, labels = make_graph(), torch.tensor([[3]])
+    selection = make("knn", graph=graph)
+    near = {3, *graph.neighbours[3].tolist()}
+    values = torch.rand(CLASSES, generator=torch.Generator().manual_seed(2))
+    sums = []
+    for step in range(400):
+        active = selection.choose(labels, step)
+        assert active.rows is not None and active.log_weights is not None
+        weights = active.log_weights.exp()
+        assert all(
+            weight == 1
+            for row, weight in zip(active.rows.tolist(), weights.tolist(), strict=True)
+            if row in near
+        )
+        assert float(weights.sum()) == pytest.approx(CLASSES, rel=1e-5)
+        sums.append(float((weights * values[active.rows]).sum()))
+
+    assert np.mean(sums) == pytest.approx(float(values.sum()), rel=0.01)
+    assert make("knn").choose(torch.arange(25).unsqueeze(1), 0).log_weights is None
+    assert make("uniform").choose(labels, 0).log_weights is None, "as Partial FC does"
+
+
 def test_twins_are_not_chosen_for_each_other_nor_compared() -> None:
     graph = make_graph(twin_similarity=0.99)
     alone, with_another = torch.tensor([[30]]), torch.tensor([[30], [31], [4]])

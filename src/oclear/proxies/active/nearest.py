@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from oclear.proxies.active.links import Links
@@ -15,7 +17,10 @@ class NearestClasses:
     """KNN softmax (Song et al., "Large-Scale Training System for 100-Million Classification at Alibaba", 2020).
 
     The budget is filled by the batch's own classes, then by the nearest neighbours of all of them, then by the
-    second nearest and so on, and in the end uniformly. Twins of a class, its most similar neighbours past a gate, are
+    second nearest and so on, and in the end uniformly. What is drawn uniformly stands for all classes that are not
+    near: its part of the softmax counts as many times as that takes, so that the sum is on average that over all
+    classes (importance sampling; Bengio and Senecal, "Adaptive Importance Sampling to Accelerate Training of a Neural
+    Probabilistic Language Model", 2008). Twins of a class, its most similar neighbours past a gate, are
     not chosen for its sake, and samples of the class are not compared with them where others chose them.
 
     Args:
@@ -52,7 +57,17 @@ class NearestClasses:
         random = generator(self.seed, step, own.device)
         chosen = fill_up(near, self.budget, self.shards.num_classes, random)
         apart = _in_order(self.links.apart(labels), _twins_of(labels, own, neighbours, is_twin))
-        return place(self.shards, chosen, labels, apart)
+        return place(self.shards, chosen, labels, apart, self._log_weights(near, chosen))
+
+    def _log_weights(self, near: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor | None:
+        """Of the chosen classes, of which all but the near ones were drawn; None where none was."""
+        drawn = len(chosen) - len(near)
+        if not drawn:
+            return None
+        weight = math.log((self.shards.num_classes - len(near)) / drawn)
+        log_weights = torch.full(chosen.shape, weight, device=chosen.device)
+        log_weights[torch.searchsorted(chosen, near)] = 0.0
+        return log_weights
 
 
 def _twins_of(

@@ -19,12 +19,14 @@ class ActiveClasses:
         places: The batch's labels as positions among them, (n, P) int64, -1 where padded or on another rank.
         left_out: (2, T) int64: samples, ascending, and positions they are not to be compared with.
         total: Classes chosen on all ranks together.
+        log_weights: Logarithm of how many classes each row stands for in the softmax, (A,) fp32; None for one each.
     """
 
     rows: torch.Tensor | None
     places: torch.Tensor
     left_out: torch.Tensor
     total: int
+    log_weights: torch.Tensor | None = None
 
 
 class Selection(Protocol):
@@ -41,7 +43,11 @@ class Selection(Protocol):
 
 
 def place(
-    shards: Shards, chosen: torch.Tensor | None, labels: torch.Tensor, apart: torch.Tensor
+    shards: Shards,
+    chosen: torch.Tensor | None,
+    labels: torch.Tensor,
+    apart: torch.Tensor,
+    log_weights: torch.Tensor | None = None,
 ) -> ActiveClasses:
     """What of a choice lies on this rank.
 
@@ -50,6 +56,7 @@ def place(
         chosen: Classes, (total,) int64, ascending, without repeats; None for all.
         labels: Class indices, (n, P) int64, -1 where padded.
         apart: (2, T) int64: samples, ascending, and classes they are not to be compared with.
+        log_weights: Of the chosen classes, (total,) fp32.
     """
     classes = shards.classes
     if chosen is None:
@@ -58,10 +65,10 @@ def place(
         ends = torch.searchsorted(chosen, chosen.new_tensor([classes.start, classes.stop]))
         first, last = ends.tolist()
         rows, total = chosen[first:last] - classes.start, len(chosen)
+        log_weights = None if log_weights is None else log_weights[first:last]
     left_out = torch.stack([apart[0], _positions(rows, classes, apart[1])])
-    return ActiveClasses(
-        rows, _positions(rows, classes, labels), left_out[:, left_out[1] >= 0], total
-    )
+    places = _positions(rows, classes, labels)
+    return ActiveClasses(rows, places, left_out[:, left_out[1] >= 0], total, log_weights)
 
 
 def _positions(rows: torch.Tensor | None, classes: range, wanted: torch.Tensor) -> torch.Tensor:

@@ -238,6 +238,7 @@ def test_a_click_logged_before_its_exposure_is_no_click_before_it(read_log: Read
         (dt.datetime(1980, 1, 1).timestamp(), "1980-"),
         (dt.datetime.now(dt.UTC).timestamp() + 3 * 86_400, "20"),
     ],
+    ids=["seconds", "ten times", "before", "to come"],
 )
 def test_times_of_another_unit_are_refused(read_log: ReadLog, wrong: float, read_as: str) -> None:
     with pytest.raises(TableError) as caught:

@@ -277,9 +277,8 @@ class ProxyClassifier(nn.Module):
     def _has_lists_of(self, plain: Plain) -> bool:
         """Whether the graph of a saved state looks into the same lists as this one."""
         lists = self.graph.num_lists if self.graph else 0
-        is_complete = (
-            not lists or "graph_blocks" in plain
-        )  # earlier versions kept no groups of lists
+        # Earlier versions kept no groups of lists.
+        is_complete = not lists or "graph_blocks" in plain
         is_alike = plain.get("graph_lists", 0) == lists
         return plain["ranks"] == self.shards.ranks and is_alike and is_complete
 

@@ -116,6 +116,11 @@ def test_what_is_drawn_stands_for_all_that_are_not_near() -> None:
 
     assert np.mean(sums) == pytest.approx(float(values.sum()), rel=0.01)
     assert make("knn").choose(torch.arange(25).unsqueeze(1), 0).log_weights is None
+    filled = make("knn").choose(torch.arange(18).unsqueeze(1), 0).log_weights
+    # Two drawn where five were asked for: not more than a fifth of the 42 others each.
+    assert filled is not None and float(filled.max()) == pytest.approx(np.log(42 / 5), rel=1e-5)
+    alone = NearestClasses(Shards(CLASSES, None), graph, 20, 0.0, NO_LINKS, seed=0)
+    assert alone.choose(labels, 0).log_weights is None, "none were asked for"
     assert make("uniform").choose(labels, 0).log_weights is None, "as Partial FC does"
 
 

@@ -60,11 +60,12 @@ class NearestClasses:
         return place(self.shards, chosen, labels, apart, self._log_weights(near, chosen))
 
     def _log_weights(self, near: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor | None:
-        """Of the chosen classes, of which all but the near ones were drawn; None where none was."""
-        drawn = len(chosen) - len(near)
-        if not drawn:
+        """Of the chosen classes, of which all but the near ones were drawn; None where each stands for itself."""
+        drawn, asked = len(chosen) - len(near), self.budget - self.nearest
+        if not drawn or not asked:
             return None
-        weight = math.log((self.shards.num_classes - len(near)) / drawn)
+        # A few that fill a last gap never stand for all others: that would be noise.
+        weight = math.log((self.shards.num_classes - len(near)) / max(drawn, asked))
         log_weights = torch.full(chosen.shape, weight, device=chosen.device)
         log_weights[torch.searchsorted(chosen, near)] = 0.0
         return log_weights

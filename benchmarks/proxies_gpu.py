@@ -106,7 +106,6 @@ def build_graph(
         "graph_seconds": time.perf_counter() - started,
         "graph_built": round(done / graph.blocks, 3),
         "block_seconds": (time.perf_counter() - searching) / max(done, 1),
-        "comparisons": done / graph.blocks * size.classes**2,
     }
 
 
@@ -128,8 +127,9 @@ def measure(
     classifier = ProxyClassifier(size.classes, size.dim, config, device=device)
     fill_with_clusters(classifier.weight)
     found = build_graph(classifier, size, device, began + size.graph_until)
-    block_seconds, comparisons = found.pop("block_seconds"), found.pop("comparisons")
+    block_seconds = found.pop("block_seconds")
     if size.exact:
+        comparisons = found["graph_built"] * size.classes**2
         operations = 2 * comparisons * size.dim / speed["operations"]
         found["graph_matrix_share"] = round(operations / found["graph_seconds"], 3)
     found["graph_seconds"] = round(found["graph_seconds"], 1)

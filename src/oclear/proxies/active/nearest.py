@@ -20,8 +20,8 @@ class NearestClasses:
     second nearest and so on, and in the end uniformly. What is drawn uniformly stands for all classes that are not
     near: its part of the softmax counts as many times as that takes, so that the sum is on average that over all
     classes (importance sampling; Bengio and Senecal, "Adaptive Importance Sampling to Accelerate Training of a Neural
-    Probabilistic Language Model", 2008). Twins of a class, its most similar neighbours past a gate, are
-    not chosen for its sake, and samples of the class are not compared with them where others chose them.
+    Probabilistic Language Model", 2008). Twins of a class, its most similar neighbours past a gate, are not chosen for
+    its sake, and samples of the class are not compared with them where others chose them.
 
     Args:
         shards: The ranks.

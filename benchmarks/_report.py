@@ -1,4 +1,4 @@
-"""The last line that every benchmark prints: its figures, the machine in words, and the commit."""
+"""What benchmarks have in common: how they begin, and their last line with figures, machine and commit."""
 
 from __future__ import annotations
 
@@ -7,8 +7,22 @@ import math
 import os
 import platform
 import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from oclear.cli.errors import report_error
+from oclear.runtime import prepare_process
+
+
+def run(main: Callable[[], None]) -> None:
+    """Runs a benchmark on a user's data as the program runs a command: what is wrong with them is said in a line."""
+    prepare_process()
+    try:
+        main()
+    except (Exception, KeyboardInterrupt) as error:
+        sys.exit(report_error(error))
 
 
 def print_figures(figures: dict[str, Any], as_json: bool) -> None:

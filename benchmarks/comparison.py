@@ -14,12 +14,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from _report import print_figures
+from _report import print_figures, run
 
 from oclear.commands.compare import PRESETS, CompareConfig, compare
 from oclear.config import build_config
 from oclear.progress import Reporter
-from oclear.runtime import prepare_process
 
 SUFFIXES = {"log": "", "truth": "_truth"}
 
@@ -68,5 +67,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    prepare_process()
-    main()
+    run(main)

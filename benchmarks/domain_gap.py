@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _report import print_figures
+from _report import print_figures, run
 from numpy.typing import NDArray
 
 from oclear.commands.shared.device import place
@@ -31,7 +31,6 @@ from oclear.evaluation.comparison.frozen import centred
 from oclear.evaluation.gap import SideGap, side_gap
 from oclear.model import TwoTowerModel
 from oclear.progress import Reporter
-from oclear.runtime import prepare_process
 
 _SEED = 0
 _HEADS: dict[str, tuple[float, float]] = {
@@ -179,5 +178,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    prepare_process()
-    main()
+    run(main)

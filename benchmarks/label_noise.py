@@ -22,7 +22,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from _report import print_figures
+from _report import print_figures, run
 from cleanlab.count import estimate_joint
 from cleanlab.rank import get_label_quality_scores
 from numpy.typing import NDArray
@@ -43,7 +43,6 @@ from oclear.governance.catalogue import catalogue_evidence
 from oclear.governance.clicks import click_support
 from oclear.governance.grouping import group_items
 from oclear.progress import Reporter
-from oclear.runtime import prepare_process
 from oclear.tables import (
     SkippedImages,
     read_exposures,
@@ -219,5 +218,4 @@ def show(means: dict[str, dict[str, Figures]], name: str) -> None:
 
 
 if __name__ == "__main__":
-    prepare_process()
-    main()
+    run(main)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _report import print_figures
+from _report import print_figures, run
 from rich.console import Console
 from rich.table import Table
 
@@ -27,7 +27,6 @@ from oclear.commands.train import TrainCommandConfig, train
 from oclear.datasets import ShopConfig, SimulationConfig, generate_shop, simulate_exposures
 from oclear.model import ModelConfig
 from oclear.progress import Reporter
-from oclear.runtime import prepare_process
 from oclear.tables import read_items, read_queries, read_truth, write_table
 from oclear.training import TrainConfig
 from oclear.training.stages import frozen_then_finetuned
@@ -140,5 +139,4 @@ def show(found: dict[str, list[Round]], data: str, arguments: argparse.Namespace
 
 
 if __name__ == "__main__":
-    prepare_process()
-    main()
+    run(main)

@@ -24,14 +24,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from _report import print_figures
+from _report import print_figures, run
 
 from oclear.commands.ablate import PRESETS, AblateConfig, ablate, chosen_arms
 from oclear.config import build_config
 from oclear.datasets import ShopConfig, generate_shop
 from oclear.output import atomic_folder
 from oclear.progress import Reporter
-from oclear.runtime import prepare_process
 
 PARTS = "text,expectation,fusion"
 
@@ -118,5 +117,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    prepare_process()
-    main()
+    run(main)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _report import print_figures
+from _report import print_figures, run
 from rich.console import Console
 from rich.table import Table
 
@@ -39,7 +39,6 @@ from oclear.governance.merge import Merge
 from oclear.governance.samples import Decisions, assemble
 from oclear.model import ModelConfig
 from oclear.progress import Reporter
-from oclear.runtime import prepare_process
 from oclear.tables import (
     Exposures,
     Items,
@@ -209,5 +208,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    prepare_process()
-    main()
+    run(main)

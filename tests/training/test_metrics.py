@@ -2,7 +2,7 @@
 
 import json
 
-from oclear.training.metrics import MetricsLog
+from oclear.training.metrics import END, MetricsLog
 
 
 def test_lines_past_the_checkpoint_are_dropped(tmp_path):
@@ -37,3 +37,14 @@ def test_a_new_run_starts_with_no_lines(tmp_path):
     log.write("start", 0, 0, validation_identical_at_1=0.5)
     log.cut(-1)
     assert log.path.read_text() == ""
+
+
+def test_what_comes_after_the_last_step_is_not_kept_twice(tmp_path):
+    log = MetricsLog(tmp_path / "metrics.jsonl")
+    log.write("heads", 5, 5, loss=1.0)
+    for _ in range(2):  # a finished run that goes on does its end again
+        log.cut(5)
+        log.write(END, 0, 5, texts_foretell=0.1)
+
+    lines = [json.loads(line) for line in log.path.read_text().splitlines()]
+    assert [line["stage"] for line in lines] == ["heads", "end"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from pathlib import Path
@@ -25,6 +26,7 @@ from oclear.commands.trials.config import TrialsConfig, quick
 from oclear.commands.trials.data import Condition, TrialData
 from oclear.commands.trials.folder import trial_folder
 from oclear.commands.trials.results import Presentation, write_results
+from oclear.errors import InputError
 from oclear.evaluation import Measures
 from oclear.evaluation.comparison.pair_sampler import Draw
 from oclear.evaluation.comparison.pair_sampler import pairs as pair_sampling
@@ -44,7 +46,9 @@ FROZEN = {
     "frozen_photo": "frozen, nearest training photo",
 }
 TITLES = {**FROZEN, **{peer.name: peer.title for peer in PEERS}, OURS: "OCLEAR (ours)"}
-_OUR_SETTINGS: tuple[Mapping[str, float], ...] = ({}, {"margin_size": 0.1})
+# As configured, and with photos compared with the documents of their batch too. Of each stage that embeds.
+_OUR_SETTINGS: tuple[Mapping[str, float], ...] = ({}, {"alignment": 0.3})
+_PEERS = {peer.name: peer for peer in PEERS}
 # Of the trainings that choose, none of which is measured: no seed that is reported.
 _CHOOSING_SEED = 1000
 _CUT = 10
@@ -115,6 +119,24 @@ def compare(
         return write_results(folder, trials, tables, shown)
 
 
+@dataclass(frozen=True)
+class Candidate:
+    """What a method is tried with, on validation photos.
+
+    Attributes:
+        rate: Factor on all learning rates.
+        settings: Of the method.
+    """
+
+    rate: float
+    settings: Mapping[str, float]
+
+    @property
+    def told(self) -> dict[str, float]:
+        """As it is kept."""
+        return {"rate": self.rate, **self.settings}
+
+
 class Comparison:
     """All methods on one data folder.
 
@@ -138,6 +160,12 @@ class Comparison:
         for condition, name in product(conditions, self.config.methods):
             for seed in range(self.config.seeds):
                 trial = self.store.find(name, condition, seed)
+                known = [candidate.told for candidate in self._candidates(name)]
+                if trial is not None and name not in FROZEN and trial.facts["chosen"] not in known:
+                    raise InputError(
+                        f"{self.data.folder}: '{name}' was trained with settings that are none of its own any more",
+                        "Start again with --overwrite.",
+                    )
                 if trial is None:
                     self.data.reporter.say(f"== {TITLES[name]}, {condition}, seed {seed}")
                     trial = self._trial(name, condition, seed)
@@ -148,19 +176,17 @@ class Comparison:
     def _trial(self, name: str, condition: Condition, seed: int) -> Trial:
         if name in FROZEN:
             return self._frozen(name, condition, seed)
-        peers = {peer.name: peer for peer in PEERS}
-        learn = self._ours if name == OURS else _of(self._peer, peers[name])
-        settings = _OUR_SETTINGS if name == OURS else peers[name].settings
+        learn = self._ours if name == OURS else _of(self._peer, _PEERS[name])
         if name == OURS:
             _ = self.data.looks  # features, which no method's minutes count
-        chosen, score = self._choose(name, condition, settings, learn)
+        chosen, score = self._choose(name, condition, learn)
         began = time.monotonic()
-        trained, facts = learn(condition, seed, seed, *chosen)
+        trained, facts = learn(condition, seed, seed, chosen)
         seconds = time.monotonic() - began
         facts |= {
             "steps": trained.steps,
             "validation_identical@1": round(trained.score, 6),
-            "chosen": {"rate": chosen[0], **chosen[1]},
+            "chosen": chosen.told,
             "chosen_at": round(score, 6),
         }
         measures = self.bench.measure(trained)
@@ -189,18 +215,17 @@ class Comparison:
         condition: Condition,
         log_seed: int,
         seed: int,
-        rate: float,
-        settings: Mapping[str, float],
+        candidate: Candidate,
     ) -> tuple[Trained, dict[str, Any]]:
         """Clicks as this method takes them, in the curriculum of ours."""
         labels = self.data.paired(condition, log_seed)
-        training = self._training(condition, log_seed, rate)
+        training = self._training(condition, log_seed, candidate.rate)
         # A pair is a photo and a document, and no library starts classes at the means of their samples. What a
         # library compares within a batch is its loss's own.
         changes = {"document_share": 0.5, "proxies_start": "keep", "alignment": 0.0}
         stages = tuple(stage.model_copy(update=changes) for stage in training.stages)
         classes, dim = labels.samples.num_classes, self.model.embedding_dim
-        objective = peer.make(classes, dim, **settings)
+        objective = peer.make(classes, dim, **candidate.settings)
         trained = self.bench.train(
             labels,
             self.model,
@@ -219,14 +244,18 @@ class Comparison:
         condition: Condition,
         log_seed: int,
         seed: int,
-        rate: float,
-        settings: Mapping[str, float],
+        candidate: Candidate,
     ) -> tuple[Trained, dict[str, Any]]:
         """Category IDs, and classification among their proxies."""
         labels = self.data.governed(condition, log_seed, self.config.governance)
-        training = self._training(condition, log_seed, rate)
-        proxies = training.proxies.model_copy(update=dict(settings))
-        training = training.model_copy(update={"proxies": proxies})
+        training = self._training(condition, log_seed, candidate.rate)
+        stages = tuple(
+            stage.model_copy(update=candidate.settings)
+            if stage.trains != "proxies" and stage.document_share
+            else stage
+            for stage in training.stages
+        )
+        training = training.model_copy(update={"stages": stages})
         trained = self.bench.train(labels, self.model, training, seed=seed)
         return trained, our_facts(labels, training)
 
@@ -242,24 +271,29 @@ class Comparison:
 
     # Choosing
 
+    def _candidates(self, name: str) -> list[Candidate]:
+        """Each rate with each of the method's settings; none for what does not learn."""
+        if name in FROZEN:
+            return []
+        settings = _OUR_SETTINGS if name == OURS else _PEERS[name].settings
+        return [Candidate(rate, more) for rate, more in product(self.config.rates, settings)]
+
     def _choose(
         self,
         name: str,
         condition: Condition,
-        settings: Sequence[Mapping[str, float]],
         learn: Callable[..., tuple[Trained, dict[str, Any]]],
-    ) -> tuple[tuple[float, Mapping[str, float]], float]:
+    ) -> tuple[Candidate, float]:
         """The candidate with the best validation score on the log of seed 0; the first of equals."""
-        candidates = list(product(self.config.rates, settings))
+        candidates = self._candidates(name)
         scores = []
         for number, candidate in enumerate(candidates):
-            score = self.store.find_choice(name, condition, number)
+            score = self.store.find_choice(name, condition, number, candidate.told)
             if score is None:
-                trained, _ = learn(condition, 0, _CHOOSING_SEED, *candidate)
+                trained, _ = learn(condition, 0, _CHOOSING_SEED, candidate)
                 score = trained.score
-                told = {"rate": candidate[0], **candidate[1]}
-                self.store.keep_choice(name, condition, number, score, told)
-                self.data.reporter.say(f"  {told}: {score:.4f} on validation photos")
+                self.store.keep_choice(name, condition, number, score, candidate.told)
+                self.data.reporter.say(f"  {candidate.told}: {score:.4f} on validation photos")
             scores.append(score)
         best = int(np.argmax(scores))
         return candidates[best], scores[best]
@@ -296,13 +330,10 @@ def _presentation(comparison: Comparison, trials: list[Trial], command: str) -> 
         "The same encoders, pictures, size, augmentation and start; heads start from the principal directions.",
         f"The same steps of the same batches: {ours.facts['steps']:,} in all. Of all checkpoints the best on val.",
         f"{tried} candidates each, chosen on val with a training of its own: learning rates times {rates}, and "
-        "two settings of the method, one of them its library's default.",
+        "two settings of the method, one of them its library's default; of ours, without and with photos compared with "
+        "the documents of their batch (alignment).",
         "Minutes are of the training that is measured, with governance for ours and without features that all share.",
     ]
-    if any(stage.alignment for stage in config.training.stages):
-        equal.append(
-            "Ours also learns by comparing photos with the documents of their batch (alignment)."
-        )
     if data.has_own_log:
         equal.append("The log is the folder's own, the same for each seed.")
     scale = [

@@ -304,7 +304,12 @@ class ProxyClassifier(nn.Module):
                 self._selection = UniformClasses(self.shards, count, links, self.seed)
             elif self.graph is not None:
                 self._selection = NearestClasses(
-                    self.shards, self.graph, count, config.uniform_share, links, self.seed
+                    self.shards,
+                    self.graph,
+                    count,
+                    config.drawn_classes(self.num_classes),
+                    links,
+                    self.seed,
                 )
             else:
                 self._selection = AllClasses(self.shards, links)

@@ -13,6 +13,8 @@ SelectionName = Literal["all", "uniform", "knn"]
 Precision = Literal["fp32", "bf16"]
 
 _LEAST_BUDGET = 1024
+# Fewer that are drawn stand badly for all the others (docs/results.md, "As good as full softmax?").
+_LEAST_DRAWN = 128
 
 
 class SelectionConfig(BaseModel):
@@ -35,7 +37,10 @@ class SelectionConfig(BaseModel):
         default=16, ge=1, le=255, description="knn: of each class, in the graph"
     )
     uniform_share: float = Field(
-        default=0.2, ge=0, le=1, description="knn: share of the budget that is drawn at random"
+        default=0.2,
+        ge=0,
+        le=1,
+        description=f"knn: share of the budget that is drawn at random; of small ones up to half, for {_LEAST_DRAWN}",
     )
     twin_similarity: float | None = Field(
         default=None, gt=0, le=1, description="knn: proxies as similar do not repel each other"
@@ -56,6 +61,39 @@ class SelectionConfig(BaseModel):
         if self.kind == "uniform":
             return max(1, round(self.rate * num_classes))
         return min(num_classes, self.budget or max(_LEAST_BUDGET, num_classes // 100))
+
+    def drawn_classes(self, num_classes: int) -> int:
+        """Of the active classes of ``knn``, those that are left to the random draw.
+
+        Example:
+            >>> selection = SelectionConfig(kind="knn", budget=200)
+            >>> selection.drawn_classes(4_000)
+            100
+            >>> SelectionConfig(kind="knn", budget=10_000).drawn_classes(1_000_000)
+            2000
+        """
+        if self.uniform_share == 0:
+            return 0
+        active = self.active_classes(num_classes)
+        return max(round(self.uniform_share * active), min(_LEAST_DRAWN, active // 2))
+
+    def budget_for(self, nearest: int) -> int:
+        """The least budget of ``knn`` that leaves room for so many classes of the batch and their neighbours.
+
+        Raises:
+            ValueError: All of the budget is drawn, whatever it is.
+
+        Example:
+            >>> SelectionConfig(kind="knn").budget_for(1000)
+            1250
+        """
+        if self.uniform_share == 1:
+            raise ValueError("uniform_share 1 leaves no room for neighbours")
+        if self.uniform_share == 0:
+            return nearest
+        return max(
+            math.ceil(nearest / (1 - self.uniform_share)), nearest + min(_LEAST_DRAWN, nearest)
+        )
 
 
 class ProxyConfig(BaseModel):

@@ -8,6 +8,9 @@ from typing import Any
 
 from oclear.output import atomic_file
 
+END = "end"
+"""Stands for the stage in lines of what comes after the last step."""
+
 
 class MetricsLog:
     """Appends lines; a resumed run first drops those that it will write again.
@@ -35,9 +38,11 @@ class MetricsLog:
         if self.path.is_file():
             for line in self.path.read_text().splitlines():
                 try:
-                    if json.loads(line)["total_step"] <= total_step:
-                        kept.append(line + "\n")
+                    values = json.loads(line)
                 except ValueError:
                     continue
+                # What comes after the last step is done again by every run that goes on.
+                if values["total_step"] <= total_step and values["stage"] != END:
+                    kept.append(line + "\n")
         with atomic_file(self.path) as file:
             file.write_text("".join(kept))

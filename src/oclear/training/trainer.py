@@ -19,7 +19,7 @@ from oclear.training.data import TrainingData
 from oclear.training.embedder import Inputs
 from oclear.training.health import Health
 from oclear.training.learner import Learner
-from oclear.training.metrics import MetricsLog
+from oclear.training.metrics import END, MetricsLog
 from oclear.training.objective import Objective
 from oclear.training.proxy_start import members_of
 from oclear.training.ranks import Ranks
@@ -270,7 +270,7 @@ class Trainer:
             f"{kept}"
         )
         self.metrics.write(
-            "end",
+            END,
             0,
             self.progress.total_step,
             texts_foretell=share,

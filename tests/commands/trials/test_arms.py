@@ -68,7 +68,7 @@ def test_a_wrong_value_of_an_arm_is_refused() -> None:
 
 
 def test_the_first_experiments_ask_for_neighbours_only_where_there_are_others() -> None:
-    many, few = first_experiments(CONFIG, 10_000), first_experiments(CONFIG, 200)
+    many, few = first_experiments(CONFIG, 10_000), first_experiments(CONFIG, 300)
     ks = [arm.name for arm in many.arms if arm.name.startswith("K")]
     assert ks == ["K = 1", "K = 2", "K = 4", "K = 8", "K = 16"]
     config = many.arms[-1].config(CONFIG)

@@ -93,6 +93,9 @@ def test_a_killed_run_goes_on_and_repeats_nothing(
             assert after["log"][name][key] == before["log"][name][key]
     found = oclear(*line, "--resume", "rates=[1,3]")
     assert found.code == 2 and "another configuration" in found.stderr
+    monkeypatch.setattr("oclear.commands.compare._OUR_SETTINGS", ({"alignment": 7.0},))
+    found = oclear(*line, "--resume")
+    assert found.code == 2 and "'ours' was trained with settings" in found.stderr
 
 
 def test_parts_are_taken_out(

@@ -50,10 +50,12 @@ def test_what_is_kept_is_found_again(tmp_path: Path, trial: Callable[..., Trial]
 
 def test_choices_are_kept(tmp_path: Path) -> None:
     store = TrialStore(tmp_path)
-    assert store.find_choice("ours", "log", 3) is None
-    store.keep_choice("ours", "log", 3, 0.625, {"rate": 3.0})
-    assert store.find_choice("ours", "log", 3) == 0.625
-    assert store.find_choice("ours", "truth", 3) is None
+    candidate = {"rate": 3.0}
+    assert store.find_choice("ours", "log", 3, candidate) is None
+    store.keep_choice("ours", "log", 3, 0.625, candidate)
+    assert store.find_choice("ours", "log", 3, candidate) == 0.625
+    assert store.find_choice("ours", "truth", 3, candidate) is None
+    assert store.find_choice("ours", "log", 3, {"rate": 3.0, "margin": 0.1}) is None, "another one"
 
 
 def test_damaged_files_and_other_formats_are_refused(

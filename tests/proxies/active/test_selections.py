@@ -30,7 +30,7 @@ def make(kind: str, links: Links = NO_LINKS, graph: NeighbourGraph | None = None
         return AllClasses(shards, links)
     if kind == "uniform":
         return UniformClasses(shards, 12, links, seed=0)
-    return NearestClasses(shards, graph or make_graph(), 20, 0.25, links, seed=0)
+    return NearestClasses(shards, graph or make_graph(), 20, 5, links, seed=0)
 
 
 KINDS = ("all", "uniform", "knn")
@@ -119,7 +119,7 @@ def test_what_is_drawn_stands_for_all_that_are_not_near() -> None:
     filled = make("knn").choose(torch.arange(18).unsqueeze(1), 0).log_weights
     # Two drawn where five were asked for: not more than a fifth of the 42 others each.
     assert filled is not None and float(filled.max()) == pytest.approx(np.log(42 / 5), rel=1e-5)
-    alone = NearestClasses(Shards(CLASSES, None), graph, 20, 0.0, NO_LINKS, seed=0)
+    alone = NearestClasses(Shards(CLASSES, None), graph, 20, 0, NO_LINKS, seed=0)
     assert alone.choose(labels, 0).log_weights is None, "none were asked for"
     assert make("uniform").choose(labels, 0).log_weights is None, "as Partial FC does"
 
@@ -205,7 +205,7 @@ def test_a_step_of_knn_makes_nothing_of_the_size_of_all_classes() -> None:
     shards = Shards(classes, None)
     graph = NeighbourGraph(shards, weight, 8, exact_up_to=0)
     graph.neighbours.random_(classes)
-    selection = NearestClasses(shards, graph, 2000, 0.5, NO_LINKS, seed=0)
+    selection = NearestClasses(shards, graph, 2000, 1000, NO_LINKS, seed=0)
     labels = torch.randint(classes, (128, 1), generator=torch.Generator().manual_seed(1))
 
     with Largest() as largest:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -173,8 +172,12 @@ def first_experiments(whole: TrialsConfig, ids: int) -> Chosen:
     photos = stage.batch_size - round(stage.document_share * stage.batch_size)
     selection = whole.training.proxies.selection
     for neighbours in _NEIGHBOURS:
-        budget = math.ceil(photos * (1 + neighbours) / (1 - selection.uniform_share))
         name = f"K = {neighbours}"
+        try:
+            budget = selection.budget_for(photos * (1 + neighbours))
+        except ValueError as error:
+            chosen.left_out[name] = str(error)
+            continue
         if budget >= ids:
             chosen.left_out[name] = (
                 f"a batch and its neighbours are {budget:,} classes, and there are about {ids:,}"

@@ -97,13 +97,19 @@ class TrialStore:
         table = table.replace_schema_metadata({"trial": json.dumps(kept)})
         write_table(table, place / f"seed-{trial.seed}.parquet")
 
-    def find_choice(self, arm: str, condition: str, number: int) -> float | None:
-        """The score of a candidate, or None where it was not tried yet."""
+    def find_choice(
+        self, arm: str, condition: str, number: int, candidate: dict[str, Any]
+    ) -> float | None:
+        """The score of a candidate, or None where it was not tried yet; another one of that number does not count."""
         path = self._choice(arm, condition, number)
+        if not path.is_file():
+            return None
         try:
-            return float(json.loads(path.read_text())["score"]) if path.is_file() else None
+            kept = json.loads(path.read_text())
+            score = float(kept.pop("score"))
         except (ValueError, KeyError) as error:
             raise FormatError(f"{path}: damaged", "Remove it; --resume makes it again.") from error
+        return score if kept == candidate else None
 
     def keep_choice(
         self, arm: str, condition: str, number: int, score: float, candidate: dict[str, Any]

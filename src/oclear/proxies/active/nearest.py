@@ -27,7 +27,7 @@ class NearestClasses:
         shards: The ranks.
         graph: The neighbours.
         budget: Classes of a step, all ranks together; more where the batch has more of its own.
-        uniform_share: Share of the budget that is left to the uniform draw, in [0, 1].
+        drawn: Classes of the budget that are left to the uniform draw.
         links: Classes that are not compared.
         seed: Of the draws.
     """
@@ -37,13 +37,13 @@ class NearestClasses:
         shards: Shards,
         graph: NeighbourGraph,
         budget: int,
-        uniform_share: float,
+        drawn: int,
         links: Links,
         seed: int,
     ) -> None:
         self.shards, self.graph, self.links, self.seed = shards, graph, links, seed
         self.budget = budget
-        self.nearest = budget - round(uniform_share * budget)
+        self.nearest = budget - drawn
 
     def choose(self, labels: torch.Tensor, step: int) -> ActiveClasses:
         """The choice of a step; collective."""

@@ -153,14 +153,35 @@ def test_moving_and_new_starts_drop_the_graph() -> None:
         lambda: classifier.to("cpu"),
         lambda: classifier.start_at_random(1),
         lambda: classifier.start_from_means([]),
-        lambda: classifier.set_selection(classifier.config.selection),
+        lambda: classifier.set_selection(SelectionConfig(kind="knn", budget=100, neighbours=3)),
+        lambda: classifier.set_selection(SelectionConfig(kind="all")),
     ):
+        classifier.set_selection(SelectionConfig(kind="knn", budget=100, neighbours=5))
         classifier(*batch)
         assert classifier.graph is not None
         change()
         assert classifier.graph is None
         assert classifier.graph_recall() == 1
     assert optimizer.param_groups[0]["params"][0] is classifier.weight
+
+
+def test_a_new_stage_goes_on_with_the_graph_of_the_one_before() -> None:
+    classifier, optimizer = make("knn", "fp32")
+    run(classifier, optimizer, range(7), batch=320)
+    graph, rate = classifier.graph, classifier.export_state().plain["refresh_rate"]
+
+    smaller = classifier.config.selection.model_copy(update={"budget": 50})
+    classifier.set_selection(smaller)
+
+    assert classifier.graph is graph
+    run(classifier, optimizer, range(7, 9), batch=160)
+    assert classifier.export_state().plain["refresh_rate"] != rate, "a step's work is another"
+    again, other = make("knn", "fp32")
+    again.set_selection(smaller)
+    again.import_state(saved(classifier.export_state()))
+    other.load_state_dict(optimizer.state_dict())
+    losses = run(classifier, optimizer, range(9, 12)), run(again, other, range(9, 12))
+    assert torch.equal(torch.stack(losses[0]), torch.stack(losses[1]))
 
 
 def test_the_graph_keeps_up_with_the_proxies_at_a_tenth_of_the_work() -> None:

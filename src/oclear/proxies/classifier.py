@@ -189,9 +189,12 @@ class ProxyClassifier(nn.Module):
         self.step += 1
 
     def set_selection(self, selection: SelectionConfig) -> None:
-        """Compares with other classes from now on, for example in a new stage."""
+        """Compares with other classes from now on, for example in a new stage; a graph of the same kind is kept."""
+        is_alike = selection.graph_settings == self.config.selection.graph_settings
         self.config = self.config.model_copy(update={"selection": selection})
+        graph = self.graph if is_alike else None
         self._forget_graph()
+        self.graph = graph
 
     def start_at_random(self, seed: int) -> None:
         """Sets every proxy to a new random direction, the same on any number of ranks."""

@@ -54,6 +54,11 @@ class SelectionConfig(BaseModel):
         description="knn: classes up to which the graph is exact; null: by the device",
     )
 
+    @property
+    def graph_settings(self) -> tuple[object, ...]:
+        """What a graph of neighbours depends on."""
+        return self.kind, self.neighbours, self.twin_similarity, self.exact_up_to
+
     def active_classes(self, num_classes: int) -> int:
         """Classes that a step compares with, all ranks together; more where the batch itself has more."""
         if self.kind == "all":

@@ -177,7 +177,8 @@ class Trainer:
         looks = _marks(total, self.config.validations)
         # Proxies alone change no embedding, so one look at the end is enough.
         validations = {total} if stage.trains == "proxies" else looks
-        clock = time.monotonic()
+        clock = began = time.monotonic()
+        graph_before = self._graph_seconds()
         with self.reporter.task(f"stage '{stage.name}'", total) as task:
             task.advance(self.progress.step)
             for rows, inputs in data.source.steps(self.progress.step, total):
@@ -191,6 +192,14 @@ class Trainer:
                     self._save(learner)
                     clock = time.monotonic()
         learner.finish()
+        if self.proxies.graph is not None:
+            share = (self._graph_seconds() - graph_before) / (time.monotonic() - began)
+            self.reporter.say(
+                f"  {stage.name}: {share:.0%} of the time went into the graph of proxies"
+            )
+
+    def _graph_seconds(self) -> float:
+        return 0.0 if self.proxies.graph is None else self.proxies.graph.seconds
 
     def _train_step(self, learner: Learner, health: Health, rows: Rows, inputs: Inputs) -> None:
         progress = self.progress

@@ -14,7 +14,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from _report import print_figures, run
+from _report import print_figures, run_benchmark
 
 from oclear.commands.compare import PRESETS, CompareConfig, compare
 from oclear.config import build_config
@@ -67,4 +67,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_benchmark(main)

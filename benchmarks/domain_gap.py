@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _report import print_figures, run
+from _report import print_figures, run_benchmark
 from numpy.typing import NDArray
 
 from oclear.commands.shared.device import place
@@ -178,4 +178,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_benchmark(main)

@@ -22,7 +22,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from _report import print_figures, run
+from _report import print_figures, run_benchmark, true_items
 from cleanlab.count import estimate_joint
 from cleanlab.rank import get_label_quality_scores
 from numpy.typing import NDArray
@@ -48,7 +48,6 @@ from oclear.tables import (
     read_exposures,
     read_items,
     read_queries,
-    read_truth,
     write_table,
 )
 
@@ -112,14 +111,13 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     seeds, shares = (1, (0.4,)) if arguments.quick else (arguments.seeds, WRONG)
-    data, features = arguments.data, arguments.features
+    data, features, truth = arguments.data, arguments.features, true_items(arguments.data)
     if features is None:
         features = arguments.work / f"label-noise-{data.name}" / "features"
         if not features.is_dir():
             embed("mobilenet_v2", data, data, features, EmbedConfig(), Reporter())
 
-    everything, items, truth = read_queries(data), read_items(data), read_truth(data)
-    assert truth is not None, "true items are needed"
+    everything, items = read_queries(data), read_items(data)
     queries = everything.split("train")
     looks = looks_of(read_eye_features(features), items, queries, "features")
     config = GovernanceConfig()
@@ -218,4 +216,4 @@ def show(means: dict[str, dict[str, Figures]], name: str) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_benchmark(main)

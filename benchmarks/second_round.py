@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _report import print_figures, run
+from _report import print_figures, run_benchmark, true_items
 from rich.console import Console
 from rich.table import Table
 
@@ -27,7 +27,7 @@ from oclear.commands.train import TrainCommandConfig, train
 from oclear.datasets import ShopConfig, SimulationConfig, generate_shop, simulate_exposures
 from oclear.model import ModelConfig
 from oclear.progress import Reporter
-from oclear.tables import read_items, read_queries, read_truth, write_table
+from oclear.tables import read_items, read_queries, write_table
 from oclear.training import TrainConfig
 from oclear.training.stages import frozen_then_finetuned
 
@@ -94,11 +94,10 @@ def main() -> None:
     seeds, steps = (1, 20) if arguments.quick else (arguments.seeds, arguments.steps)
     shop = SHOP.model_copy(update={"products": 200}) if arguments.quick else SHOP
     data = arguments.data or arguments.work / f"second-round-{shop.products}"
-    if not data.is_dir():
+    if arguments.data is None and not data.is_dir():
         data.parent.mkdir(parents=True, exist_ok=True)
         generate_shop(data, shop)
-    items, queries, truth = read_items(data), read_queries(data), read_truth(data)
-    assert truth is not None, "true items are needed"
+    items, queries, truth = read_items(data), read_queries(data), true_items(data)
 
     found: dict[str, list[Round]] = {"round 1": [], "round 2": []}
     for seed in range(seeds):
@@ -139,4 +138,4 @@ def show(found: dict[str, list[Round]], data: str, arguments: argparse.Namespace
 
 
 if __name__ == "__main__":
-    run(main)
+    run_benchmark(main)

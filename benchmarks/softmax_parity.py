@@ -85,7 +85,7 @@ class Arm:
         return self.source, self.seed if isinstance(self.source, World) else 0
 
     def key(self) -> str:
-        """Changes with anything that the result depends on."""
+        """Changes with anything that is set; results of other code need another folder."""
         parts = asdict(replace(self, selection=None)) | {"selection": self.selection.model_dump()}  # type: ignore[arg-type]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 

@@ -24,7 +24,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from _report import print_figures, run
+from _report import print_figures, run_benchmark
 
 from oclear.commands.ablate import PRESETS, AblateConfig, ablate, chosen_arms
 from oclear.config import build_config
@@ -117,4 +117,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_benchmark(main)

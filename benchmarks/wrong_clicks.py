@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _report import print_figures, run
+from _report import print_figures, run_benchmark, true_items
 from rich.console import Console
 from rich.table import Table
 
@@ -48,7 +48,6 @@ from oclear.tables import (
     read_exposures,
     read_items,
     read_queries,
-    read_truth,
     write_table,
 )
 
@@ -115,13 +114,12 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     seeds, shares = (1, (0.4,)) if arguments.quick else (arguments.seeds, arguments.wrong)
+    truth = true_items(arguments.data)
     work = arguments.work / f"wrong-clicks-{arguments.data.name}"
     work.mkdir(parents=True, exist_ok=True)
     reporter = Reporter()
 
     items, everything = read_items(arguments.data), read_queries(arguments.data)
-    truth = read_truth(arguments.data)
-    assert truth is not None, "true items are needed"
     queries, photos = everything.split("train"), everything.split(arguments.split)
     if not (work / "features").is_dir():
         embed(
@@ -208,4 +206,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_benchmark(main)

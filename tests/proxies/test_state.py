@@ -149,14 +149,24 @@ def test_where_blocks_are_others_a_graph_begins_its_round_again(
 def test_moving_and_new_starts_drop_the_graph() -> None:
     classifier, optimizer = make("knn", "fp32")
     batch = torch.randn(5, DIM), torch.arange(5)
+    selection = classifier.config.selection
+    others = [
+        selection.model_copy(update=change)
+        for change in (
+            {"kind": "all"},
+            {"neighbours": 3},
+            {"twin_similarity": 0.9},
+            {"exact_up_to": None},
+            {"refresh_share": 0.0},  # it would stay as it is for good
+        )
+    ]
     for change in (
         lambda: classifier.to("cpu"),
         lambda: classifier.start_at_random(1),
         lambda: classifier.start_from_means([]),
-        lambda: classifier.set_selection(SelectionConfig(kind="knn", budget=100, neighbours=3)),
-        lambda: classifier.set_selection(SelectionConfig(kind="all")),
+        *(lambda other=other: classifier.set_selection(other) for other in others),
     ):
-        classifier.set_selection(SelectionConfig(kind="knn", budget=100, neighbours=5))
+        classifier.set_selection(selection)
         classifier(*batch)
         assert classifier.graph is not None
         change()

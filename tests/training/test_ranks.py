@@ -240,6 +240,31 @@ def test_a_checkpoint_goes_on_on_any_number_of_ranks(
     assert found["result"].steps == unbroken[saved_on]["result"].steps
 
 
+@pytest.mark.parametrize("loaded_on", [2, 3])
+def test_a_run_killed_between_stages_goes_on_with_their_graph(parts, tmp_path, loaded_on):
+    nearest = {**KNN, "exact_up_to": 0, "refresh_share": 0.5}
+    stage = {**PLAIN, "trains": "heads", "epochs": 1}
+    stages = [
+        {**stage, "name": "a", "proxies_start": "class_means", "selection": nearest},
+        {**stage, "name": "b", "selection": {**nearest, "budget": 3}},
+    ]
+    parts = {**parts, "stages": stages, "validation": None}
+    expected = run(parts, tmp_path / "unbroken", 2)
+    between = len(expected["losses"]) // 2
+    run(parts, tmp_path / "killed", 2, stop_at=between)
+
+    found = run(parts, tmp_path / "killed", loaded_on)
+
+    assert min(found["losses"]) == between + 1
+    if loaded_on == 2:
+        assert found["losses"] == {n: x for n, x in expected["losses"].items() if n > between}
+        assert torch.equal(found["proxies"], expected["proxies"])
+    else:
+        first = between + 1
+        assert found["losses"][first] == pytest.approx(expected["losses"][first], rel=1e-4)
+        assert found["losses"].keys() == set(range(first, 2 * between + 1))
+
+
 # Features
 
 

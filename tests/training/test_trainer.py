@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 from oclear.errors import InputError, OclearError
 from oclear.model import TwoTowerModel
 from oclear.proxies import ProxyClassifier
-from oclear.training import Trainer
+from oclear.training import StageConfig, Trainer
 from oclear.training.checkpoint import Checkpoints
 from oclear.training.learner import Learner
 
@@ -296,6 +297,66 @@ RESUMED: list[Stage] = [
         "augmentation": {"background": 0.5, "erase": 0.5, "shrink": 0.5},
     },
 ]
+
+
+NEAREST = {
+    "kind": "knn",
+    "budget": 4,
+    "neighbours": 2,
+    "uniform_share": 0.3,
+    "exact_up_to": 0,
+    "refresh_share": 0.5,
+}
+"""The second stage goes on with the graph of the first, the third has its own."""
+GRAPHS: list[Stage] = [
+    {"name": "a", "trains": "heads", "proxies_start": "class_means", "selection": NEAREST},
+    {"name": "b", "trains": "heads", "selection": {**NEAREST, "budget": 3}},
+    {"name": "c", "trains": "heads", "selection": {**NEAREST, "exact_up_to": None}},
+]
+
+
+@pytest.mark.parametrize("minutes", [0.0, 60.0], ids=["checkpoint each step", "each stage"])
+@pytest.mark.parametrize(
+    ("target", "name", "nth", "after"),
+    [
+        (Trainer, "_run_stage", 1, True),
+        (Trainer, "_run_stage", 2, False),
+        (Trainer, "_train_step", 6, True),
+        (Trainer, "_run_stage", 2, True),
+        (ProxyClassifier, "set_selection", 2, True),
+    ],
+)
+def test_a_killed_run_with_graphs_ends_like_the_unbroken_one(
+    make_trainer, monkeypatch, minutes, target, name, nth, after
+):
+    expected = make_trainer(GRAPHS, "unbroken", checkpoint_minutes=60.0)
+    graphs: list[Any] = []
+    made = ProxyClassifier.make_graph
+    monkeypatch.setattr(
+        ProxyClassifier, "make_graph", lambda self: graphs.append(made(self)) or graphs[-1]
+    )
+    expected.run()
+    assert len(graphs) == 2, "the second stage makes none"
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        kill_at(patch, target, name, nth, after=after)
+        make_trainer(GRAPHS, checkpoint_minutes=minutes).run()
+    again = make_trainer(GRAPHS, checkpoint_minutes=minutes)
+    again.run()
+
+    assert_equal_state(again.model, expected.model)
+    assert_equal_state(again.proxies, expected.proxies)
+    assert again.metrics.path.read_text() == expected.metrics.path.read_text()
+    found, wanted = again.proxies.export_state(), expected.proxies.export_state()
+    assert found.plain == wanted.plain
+    for part, other in ((found.rows, wanted.rows), (found.rank, wanted.rank)):
+        assert part.keys() == other.keys()
+        assert all(torch.equal(part[key], other[key]) for key in part)
+
+
+def test_a_stage_is_not_called_like_what_comes_after_the_last():
+    with pytest.raises(ValidationError, match="after the last stage"):
+        StageConfig(name="end")
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,7 @@ from oclear.evaluation.comparison.peers import PEERS, Peer, require_libraries
 from oclear.evaluation.trials import Trial, TrialStore
 from oclear.model import ModelConfig
 from oclear.progress import Reporter
-from oclear.training import TrainConfig
+from oclear.training import StageConfig, TrainConfig
 
 CompareLabels = Literal["log", "truth", "both"]
 
@@ -46,8 +46,8 @@ FROZEN = {
     "frozen_photo": "frozen, nearest training photo",
 }
 TITLES = {**FROZEN, **{peer.name: peer.title for peer in PEERS}, OURS: "OCLEAR (ours)"}
-# As configured, and with photos compared with the documents of their batch too. Of each stage that embeds.
-_OUR_SETTINGS: tuple[Mapping[str, float], ...] = ({}, {"alignment": 0.3})
+# Without and with photos compared with the documents of their batch, in stages that learn from both.
+_OUR_SETTINGS: tuple[Mapping[str, float], ...] = ({"alignment": 0.0}, {"alignment": 0.3})
 _PEERS = {peer.name: peer for peer in PEERS}
 # Of the trainings that choose, none of which is measured: no seed that is reported.
 _CHOOSING_SEED = 1000
@@ -155,23 +155,32 @@ class Comparison:
         self.model: ModelConfig = without_text(config.model) if is_heads_only else config.model
 
     def run(self, conditions: Sequence[Condition]) -> list[Trial]:
-        """Every trial, those that were kept and those that are missing."""
+        """Every trial, those that were kept and those that are missing.
+
+        Raises:
+            InputError: A trial was kept by a version that chose among other candidates.
+        """
+        wanted = list(product(conditions, self.config.methods, range(self.config.seeds)))
+        kept = [self._kept_before(name, condition, seed) for condition, name, seed in wanted]
         trials = []
-        for condition, name in product(conditions, self.config.methods):
-            for seed in range(self.config.seeds):
-                trial = self.store.find(name, condition, seed)
-                known = [candidate.told for candidate in self._candidates(name)]
-                if trial is not None and name not in FROZEN and trial.facts["chosen"] not in known:
-                    raise InputError(
-                        f"{self.data.folder}: '{name}' was trained with settings that are none of its own any more",
-                        "Start again with --overwrite.",
-                    )
-                if trial is None:
-                    self.data.reporter.say(f"== {TITLES[name]}, {condition}, seed {seed}")
-                    trial = self._trial(name, condition, seed)
-                    self.store.keep(trial)
-                trials.append(trial)
+        for (condition, name, seed), trial in zip(wanted, kept, strict=True):
+            if trial is None:
+                self.data.reporter.say(f"== {TITLES[name]}, {condition}, seed {seed}")
+                trial = self._trial(name, condition, seed)
+                self.store.keep(trial)
+            trials.append(trial)
         return trials
+
+    def _kept_before(self, name: str, condition: Condition, seed: int) -> Trial | None:
+        trial = self.store.find(name, condition, seed)
+        if trial is not None and name not in FROZEN:
+            tried = trial.facts.get("candidates")
+            if tried != [candidate.told for candidate in self._candidates(name)]:
+                raise InputError(
+                    f"{self.data.folder}: '{name}' was chosen there among other candidates than this version tries",
+                    "Start again with --overwrite.",
+                )
+        return trial
 
     def _trial(self, name: str, condition: Condition, seed: int) -> Trial:
         if name in FROZEN:
@@ -187,6 +196,7 @@ class Comparison:
             "steps": trained.steps,
             "validation_identical@1": round(trained.score, 6),
             "chosen": chosen.told,
+            "candidates": [candidate.told for candidate in self._candidates(name)],
             "chosen_at": round(score, 6),
         }
         measures = self.bench.measure(trained)
@@ -250,9 +260,7 @@ class Comparison:
         labels = self.data.governed(condition, log_seed, self.config.governance)
         training = self._training(condition, log_seed, candidate.rate)
         stages = tuple(
-            stage.model_copy(update=candidate.settings)
-            if stage.trains != "proxies" and stage.document_share
-            else stage
+            stage.model_copy(update=candidate.settings) if _can_align(stage) else stage
             for stage in training.stages
         )
         training = training.model_copy(update={"stages": stages})
@@ -275,7 +283,11 @@ class Comparison:
         """Each rate with each of the method's settings; none for what does not learn."""
         if name in FROZEN:
             return []
-        settings = _OUR_SETTINGS if name == OURS else _PEERS[name].settings
+        settings: Sequence[Mapping[str, float]] = [{}]
+        if name != OURS:
+            settings = _PEERS[name].settings
+        elif any(_can_align(stage) for stage in self.config.training.stages):
+            settings = _OUR_SETTINGS
         return [Candidate(rate, more) for rate, more in product(self.config.rates, settings)]
 
     def _choose(
@@ -312,6 +324,11 @@ class Comparison:
         )
 
 
+def _can_align(stage: StageConfig) -> bool:
+    """Whether photos can be compared with the documents of their batch there."""
+    return stage.trains != "proxies" and stage.document_share > 0
+
+
 def _of(
     method: Callable[..., tuple[Trained, dict[str, Any]]], peer: Peer
 ) -> Callable[..., tuple[Trained, dict[str, Any]]]:
@@ -324,14 +341,16 @@ def _presentation(comparison: Comparison, trials: list[Trial], command: str) -> 
     photos, documents = len(data.queries), len(data.documents)
     tried = len(config.rates) * len(_OUR_SETTINGS)
     rates = ", ".join(f"{rate:g}" for rate in config.rates)
+    own = "one, as its batches have no documents"
+    if any(_can_align(stage) for stage in config.training.stages):
+        own = "without and with photos compared with the documents of their batch (alignment)"
     shown = [peer for peer in PEERS if peer.name in config.methods]
     clicks = [f"{peer.title}: {peer.takes_clicks}; {_BATCHES[peer.draw]}." for peer in shown]
     equal = [
         "The same encoders, pictures, size, augmentation and start; heads start from the principal directions.",
         f"The same steps of the same batches: {ours.facts['steps']:,} in all. Of all checkpoints the best on val.",
         f"{tried} candidates each, chosen on val with a training of its own: learning rates times {rates}, and "
-        "two settings of the method, one of them its library's default; of ours, without and with photos compared with "
-        "the documents of their batch (alignment).",
+        f"two settings of the method, one of them its library's default; of ours {own}.",
         "Minutes are of the training that is measured, with governance for ours and without features that all share.",
     ]
     if data.has_own_log:

@@ -189,12 +189,16 @@ class ProxyClassifier(nn.Module):
         self.step += 1
 
     def set_selection(self, selection: SelectionConfig) -> None:
-        """Compares with other classes from now on, for example in a new stage; a graph of the same kind is kept."""
+        """Compares with other classes from now on, for example in a new stage.
+
+        A graph that is made by the same settings is kept, unless it is never to be refreshed.
+        """
         is_alike = selection.graph_settings == self.config.selection.graph_settings
         self.config = self.config.model_copy(update={"selection": selection})
-        graph = self.graph if is_alike else None
-        self._forget_graph()
-        self.graph = graph
+        if is_alike and selection.refresh_share:
+            self._selection = self._refresh_rate = None
+        else:
+            self._forget_graph()
 
     def start_at_random(self, seed: int) -> None:
         """Sets every proxy to a new random direction, the same on any number of ranks."""
@@ -307,12 +311,7 @@ class ProxyClassifier(nn.Module):
                 self._selection = UniformClasses(self.shards, count, links, self.seed)
             elif self.graph is not None:
                 self._selection = NearestClasses(
-                    self.shards,
-                    self.graph,
-                    count,
-                    config.drawn_classes(self.num_classes),
-                    links,
-                    self.seed,
+                    self.shards, self.graph, count, config.uniform_share, links, self.seed
                 )
             else:
                 self._selection = AllClasses(self.shards, links)

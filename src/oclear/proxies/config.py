@@ -13,8 +13,8 @@ SelectionName = Literal["all", "uniform", "knn"]
 Precision = Literal["fp32", "bf16"]
 
 _LEAST_BUDGET = 1024
-# Fewer that are drawn stand badly for all the others (docs/results.md, "As good as full softmax?").
-_LEAST_DRAWN = 128
+LEAST_DRAWN = 128
+"""Classes that ``knn`` draws where the budget allows: fewer stand badly for all others (docs/results.md)."""
 
 
 class SelectionConfig(BaseModel):
@@ -40,7 +40,8 @@ class SelectionConfig(BaseModel):
         default=0.2,
         ge=0,
         le=1,
-        description=f"knn: share of the budget that is drawn at random; of small ones up to half, for {_LEAST_DRAWN}",
+        description="knn: share of the budget that is drawn at random; "
+        f"for {LEAST_DRAWN} classes up to half of what the batch leaves; 0: none",
     )
     twin_similarity: float | None = Field(
         default=None, gt=0, le=1, description="knn: proxies as similar do not repel each other"
@@ -56,7 +57,7 @@ class SelectionConfig(BaseModel):
 
     @property
     def graph_settings(self) -> tuple[object, ...]:
-        """What a graph of neighbours depends on."""
+        """What a graph of neighbours is made by."""
         return self.kind, self.neighbours, self.twin_similarity, self.exact_up_to
 
     def active_classes(self, num_classes: int) -> int:
@@ -67,23 +68,8 @@ class SelectionConfig(BaseModel):
             return max(1, round(self.rate * num_classes))
         return min(num_classes, self.budget or max(_LEAST_BUDGET, num_classes // 100))
 
-    def drawn_classes(self, num_classes: int) -> int:
-        """Of the active classes of ``knn``, those that are left to the random draw.
-
-        Example:
-            >>> selection = SelectionConfig(kind="knn", budget=200)
-            >>> selection.drawn_classes(4_000)
-            100
-            >>> SelectionConfig(kind="knn", budget=10_000).drawn_classes(1_000_000)
-            2000
-        """
-        if self.uniform_share == 0:
-            return 0
-        active = self.active_classes(num_classes)
-        return max(round(self.uniform_share * active), min(_LEAST_DRAWN, active // 2))
-
     def budget_for(self, nearest: int) -> int:
-        """The least budget of ``knn`` that leaves room for so many classes of the batch and their neighbours.
+        """A budget of ``knn`` with room for so many classes, those of the batch and their neighbours.
 
         Raises:
             ValueError: All of the budget is drawn, whatever it is.
@@ -96,9 +82,7 @@ class SelectionConfig(BaseModel):
             raise ValueError("uniform_share 1 leaves no room for neighbours")
         if self.uniform_share == 0:
             return nearest
-        return max(
-            math.ceil(nearest / (1 - self.uniform_share)), nearest + min(_LEAST_DRAWN, nearest)
-        )
+        return max(math.ceil(nearest / (1 - self.uniform_share)), nearest + LEAST_DRAWN)
 
 
 class ProxyConfig(BaseModel):

@@ -9,7 +9,7 @@ from typing import Any
 from oclear.output import atomic_file
 
 END = "end"
-"""Stands for the stage in lines of what comes after the last step."""
+"""Stands for the stage in lines of what comes after the last one."""
 
 
 class MetricsLog:
@@ -41,7 +41,7 @@ class MetricsLog:
                     values = json.loads(line)
                 except ValueError:
                     continue
-                # What comes after the last step is done again by every run that goes on.
+                # What comes after the last stage is done again by every run that goes on.
                 if values["total_step"] <= total_step and values["stage"] != END:
                     kept.append(line + "\n")
         with atomic_file(self.path) as file:

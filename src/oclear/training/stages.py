@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from oclear.errors import ConfigError
 from oclear.proxies import ProxyConfig, SelectionConfig
 from oclear.training.augmentation import AugmentationConfig
+from oclear.training.metrics import END
 
 Trains = Literal["proxies", "heads", "fusion", "encoder"]
 ProxiesOptimizer = Literal["auto", "adamw", "momentum", "adagrad"]
@@ -78,6 +79,13 @@ class StageConfig(BaseModel):
     selection: SelectionConfig | None = Field(
         default=None, description="which classes a step compares with; null: training.proxies'"
     )
+
+    @field_validator("name")
+    @classmethod
+    def _is_no_mark(cls, name: str) -> str:
+        if name == END:
+            raise ValueError(f"'{END}' stands in metrics.jsonl for what comes after the last stage")
+        return name
 
     @model_validator(mode="after")
     def _refuse_idle(self) -> Self:

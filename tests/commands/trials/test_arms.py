@@ -68,7 +68,7 @@ def test_a_wrong_value_of_an_arm_is_refused() -> None:
 
 
 def test_the_first_experiments_ask_for_neighbours_only_where_there_are_others() -> None:
-    many, few = first_experiments(CONFIG, 10_000), first_experiments(CONFIG, 300)
+    many, few = first_experiments(CONFIG, 10_000), first_experiments(CONFIG, 400)
     ks = [arm.name for arm in many.arms if arm.name.startswith("K")]
     assert ks == ["K = 1", "K = 2", "K = 4", "K = 8", "K = 16"]
     config = many.arms[-1].config(CONFIG)
@@ -76,7 +76,20 @@ def test_the_first_experiments_ask_for_neighbours_only_where_there_are_others() 
     assert config.training.proxies.selection.neighbours == 16
     assert config.training.resolve(10_000).stages[-1].proxies_optimizer == "adagrad"
     assert [name for name in few.left_out if name.startswith("K")] == ks[2:]
+    selections = [
+        arm.config(CONFIG).training.proxies.selection
+        for arm in many.arms
+        if arm.name.startswith("K")
+    ]
+    # 64 photos of a batch and their neighbours, and 128 that are drawn, or a fifth of all.
+    assert [selection.budget for selection in selections] == [256, 320, 448, 720, 1360]
     assert [arm.name for arm in few.arms][:2] == [WHOLE, "image only and proxies"]
+
+
+def test_neighbours_are_left_out_where_all_of_the_budget_is_drawn() -> None:
+    config = build_config(AblateConfig, None, ["training.proxies.selection.uniform_share=1"])
+    chosen = first_experiments(config, 10_000)
+    assert "no room" in chosen.left_out["K = 4"]
 
 
 def test_steps_depend_on_the_log_alone() -> None:

@@ -56,6 +56,9 @@ def test_choices_are_kept(tmp_path: Path) -> None:
     assert store.find_choice("ours", "log", 3, candidate) == 0.625
     assert store.find_choice("ours", "truth", 3, candidate) is None
     assert store.find_choice("ours", "log", 3, {"rate": 3.0, "margin": 0.1}) is None, "another one"
+    (tmp_path / "choices" / "log" / "ours" / "3.json").write_text("[1]")
+    with pytest.raises(FormatError, match="damaged"):
+        store.find_choice("ours", "log", 3, candidate)
 
 
 def test_damaged_files_and_other_formats_are_refused(

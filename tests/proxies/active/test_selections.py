@@ -30,7 +30,7 @@ def make(kind: str, links: Links = NO_LINKS, graph: NeighbourGraph | None = None
         return AllClasses(shards, links)
     if kind == "uniform":
         return UniformClasses(shards, 12, links, seed=0)
-    return NearestClasses(shards, graph or make_graph(), 20, 5, links, seed=0)
+    return NearestClasses(shards, graph or make_graph(), 20, 0.25, links, seed=0)
 
 
 KINDS = ("all", "uniform", "knn")
@@ -56,6 +56,31 @@ def test_every_label_is_active_and_found(kind: str, labels: torch.Tensor, step: 
     assert torch.equal(rows[active.places[labels >= 0]], labels[labels >= 0])
 
 
+@pytest.mark.parametrize(
+    ("budget", "share", "own", "drawn"),
+    [
+        (200, 0.2, 32, 84),  # half of what the batch leaves
+        (400, 0.2, 32, 128),
+        (1000, 0.2, 64, 200),
+        (100, 0.2, 90, 20),  # what the batch leaves is less than that
+        (100, 0.0, 10, 0),
+    ],
+)
+def test_enough_are_drawn_to_stand_for_all_others(
+    budget: int, share: float, own: int, drawn: int
+) -> None:
+    selection = NearestClasses(Shards(CLASSES, None), make_graph(), budget, share, NO_LINKS, seed=0)
+    assert selection.to_draw(own) == drawn
+
+
+def test_a_drawn_class_never_stands_for_less_than_itself() -> None:
+    # All are active, most of them the batch's own: fewer are left than the budget asks to draw.
+    selection = NearestClasses(Shards(CLASSES, None), make_graph(), CLASSES, 0.5, NO_LINKS, seed=0)
+    active = selection.choose(torch.arange(CLASSES - 10).unsqueeze(1), 0)
+    assert active.total == CLASSES
+    assert active.log_weights is None or (active.log_weights == 0).all()
+
+
 def test_all_copies_nothing() -> None:
     assert make("all").choose(torch.tensor([[1]]), 0).rows is None
 
@@ -75,11 +100,11 @@ def test_knn_takes_the_nearest_first() -> None:
     active = make("knn", graph=graph).choose(labels, 4)
 
     assert active.rows is not None
-    # 15 of 20 places: 3 labels, then the nearest of each, the second nearest and so on.
+    # 12 of 20 places, as 8 are drawn: 3 labels, then the nearest of each, the second nearest and so on.
     wanted = [3, 50, 17] + [
         int(graph.neighbours[label, column]) for column in range(5) for label in (3, 17, 50)
     ]
-    assert set(list(dict.fromkeys(wanted))[:15]) <= set(active.rows.tolist())
+    assert set(list(dict.fromkeys(wanted))[:12]) <= set(active.rows.tolist())
 
 
 def test_the_rest_of_knn_is_uniform_and_differs_from_step_to_step() -> None:
@@ -119,7 +144,7 @@ def test_what_is_drawn_stands_for_all_that_are_not_near() -> None:
     filled = make("knn").choose(torch.arange(18).unsqueeze(1), 0).log_weights
     # Two drawn where five were asked for: not more than a fifth of the 42 others each.
     assert filled is not None and float(filled.max()) == pytest.approx(np.log(42 / 5), rel=1e-5)
-    alone = NearestClasses(Shards(CLASSES, None), graph, 20, 0, NO_LINKS, seed=0)
+    alone = NearestClasses(Shards(CLASSES, None), graph, 20, 0.0, NO_LINKS, seed=0)
     assert alone.choose(labels, 0).log_weights is None, "none were asked for"
     assert make("uniform").choose(labels, 0).log_weights is None, "as Partial FC does"
 
@@ -205,7 +230,7 @@ def test_a_step_of_knn_makes_nothing_of_the_size_of_all_classes() -> None:
     shards = Shards(classes, None)
     graph = NeighbourGraph(shards, weight, 8, exact_up_to=0)
     graph.neighbours.random_(classes)
-    selection = NearestClasses(shards, graph, 2000, 1000, NO_LINKS, seed=0)
+    selection = NearestClasses(shards, graph, 2000, 0.5, NO_LINKS, seed=0)
     labels = torch.randint(classes, (128, 1), generator=torch.Generator().manual_seed(1))
 
     with Largest() as largest:

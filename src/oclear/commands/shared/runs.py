@@ -120,16 +120,10 @@ def refuse_other_inputs(path: Path, inputs: Mapping[str, Any]) -> None:
     """The half of :func:`refuse_other_run` that compares inputs."""
     known = (_record(path) or {}).get("inputs", {})
     for name, value in inputs.items():
-        before, now = known.get(name), None if value is None else str(value)
-        # One place has many names: relative, absolute, through a link.
-        is_same_place = (
-            isinstance(value, Path)
-            and isinstance(before, str)
-            and Path(before).resolve() == value.resolve()
-        )
-        if before != now and not is_same_place:
+        now = None if value is None else str(value)
+        if known.get(name) != now:
             raise InputError(
-                f"{path}: --resume with {name} = {now}; the run was begun with {before}",
+                f"{path}: --resume with {name} = {now}; the run was begun with {known.get(name)}",
                 "Give what it was begun with, or start again with --overwrite.",
             )
 

@@ -100,14 +100,14 @@ class TrialStore:
     def find_choice(
         self, arm: str, condition: str, number: int, candidate: dict[str, Any]
     ) -> float | None:
-        """The score of a candidate, or None where it was not tried yet; another one of that number does not count."""
+        """The score of a candidate, or None where it was not tried yet, or another one under that number."""
         path = self._choice(arm, condition, number)
         if not path.is_file():
             return None
         try:
             kept = json.loads(path.read_text())
             score = float(kept.pop("score"))
-        except (ValueError, KeyError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise FormatError(f"{path}: damaged", "Remove it; --resume makes it again.") from error
         return score if kept == candidate else None
 

@@ -8,6 +8,7 @@ import torch
 
 from oclear.proxies.active.links import Links
 from oclear.proxies.active.selection import ActiveClasses, place
+from oclear.proxies.config import LEAST_DRAWN
 from oclear.proxies.draws import distinct, fill_up, first_distinct, generator
 from oclear.proxies.graph import NeighbourGraph
 from oclear.proxies.shards import Shards
@@ -27,7 +28,8 @@ class NearestClasses:
         shards: The ranks.
         graph: The neighbours.
         budget: Classes of a step, all ranks together; more where the batch has more of its own.
-        drawn: Classes of the budget that are left to the uniform draw.
+        uniform_share: Share of the budget that is left to the uniform draw, in [0, 1]; more of a small budget, for
+            :data:`~oclear.proxies.config.LEAST_DRAWN`, up to half of what the batch's own classes leave.
         links: Classes that are not compared.
         seed: Of the draws.
     """
@@ -37,13 +39,12 @@ class NearestClasses:
         shards: Shards,
         graph: NeighbourGraph,
         budget: int,
-        drawn: int,
+        uniform_share: float,
         links: Links,
         seed: int,
     ) -> None:
         self.shards, self.graph, self.links, self.seed = shards, graph, links, seed
-        self.budget = budget
-        self.nearest = budget - drawn
+        self.budget, self.uniform_share = budget, uniform_share
 
     def choose(self, labels: torch.Tensor, step: int) -> ActiveClasses:
         """The choice of a step; collective."""
@@ -53,20 +54,30 @@ class NearestClasses:
         is_twin = columns < twins.unsqueeze(1)
         repelling = torch.where(is_twin, -1, neighbours).T.flatten()  # all nearest ones first
         candidates = torch.cat([own, repelling[repelling >= 0]])
-        near = first_distinct(candidates, max(self.nearest, len(own)))
+        asked = self.to_draw(len(own))
+        near = first_distinct(candidates, max(self.budget - asked, len(own)))
         random = generator(self.seed, step, own.device)
         chosen = fill_up(near, self.budget, self.shards.num_classes, random)
         apart = _in_order(self.links.apart(labels), _twins_of(labels, own, neighbours, is_twin))
-        return place(self.shards, chosen, labels, apart, self._log_weights(near, chosen))
+        return place(self.shards, chosen, labels, apart, self._log_weights(near, chosen, asked))
 
-    def _log_weights(self, near: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor | None:
+    def to_draw(self, own: int) -> int:
+        """How many classes a step draws, given how many the batch itself has."""
+        if self.uniform_share == 0:
+            return 0
+        share = round(self.uniform_share * self.budget)
+        return max(share, min(LEAST_DRAWN, (self.budget - own) // 2))
+
+    def _log_weights(
+        self, near: torch.Tensor, chosen: torch.Tensor, asked: int
+    ) -> torch.Tensor | None:
         """Of the chosen classes, of which all but the near ones were drawn; None where each stands for itself."""
-        drawn, asked = len(chosen) - len(near), self.budget - self.nearest
+        drawn = len(chosen) - len(near)
         if not drawn or not asked:
             return None
-        # A few that fill a last gap never stand for all others: that would be noise.
-        weight = math.log((self.shards.num_classes - len(near)) / max(drawn, asked))
-        log_weights = torch.full(chosen.shape, weight, device=chosen.device)
+        # A few that fill a last gap never stand for all others, which would be noise; but always for themselves.
+        weight = max(1.0, (self.shards.num_classes - len(near)) / max(drawn, asked))
+        log_weights = torch.full(chosen.shape, math.log(weight), device=chosen.device)
         log_weights[torch.searchsorted(chosen, near)] = 0.0
         return log_weights
 

@@ -68,7 +68,7 @@ def test_a_wrong_value_of_an_arm_is_refused() -> None:
 
 
 def test_the_first_experiments_ask_for_neighbours_only_where_there_are_others() -> None:
-    many, few = first_experiments(CONFIG, 10_000), first_experiments(CONFIG, 400)
+    many, few = first_experiments(CONFIG, 10_000), first_experiments(CONFIG, 300)
     ks = [arm.name for arm in many.arms if arm.name.startswith("K")]
     assert ks == ["K = 1", "K = 2", "K = 4", "K = 8", "K = 16"]
     config = many.arms[-1].config(CONFIG)
@@ -81,8 +81,8 @@ def test_the_first_experiments_ask_for_neighbours_only_where_there_are_others() 
         for arm in many.arms
         if arm.name.startswith("K")
     ]
-    # 64 photos of a batch and their neighbours, and 128 that are drawn, or a fifth of all.
-    assert [selection.budget for selection in selections] == [256, 320, 448, 720, 1360]
+    # 48 photos of a batch and their neighbours, and 128 that are drawn, or a fifth of all.
+    assert [selection.budget for selection in selections] == [224, 272, 368, 560, 1020]
     assert [arm.name for arm in few.arms][:2] == [WHOLE, "image only and proxies"]
 
 

@@ -112,7 +112,11 @@ PARTS: dict[str, Callable[[TrialsConfig], list[Arm]]] = {
     "pooling": partial(_alternatives, "model.pooling"),
     "heads": _only(Arm("one head for both sides", ("model.side_strength=0",))),
     "margin": _only(Arm("no margin", ("training.proxies.margin_size=0",))),
-    "loss": partial(_alternatives, "training.proxies.margin"),
+    "loss": lambda whole: [
+        *_alternatives("training.proxies.margin", whole),
+        Arm("three sub-centres", ("training.proxies.sub_centres=3",)),
+        Arm("margin by frequency", ("training.proxies.margin_frequency=0.25",)),
+    ],
     "stages": _stages,
     "sampler": _only(Arm("photos as they come", draw="shuffled")),
     "second_round": _only(Arm("with a second round", rounds=2)),

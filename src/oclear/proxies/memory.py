@@ -106,7 +106,8 @@ def proxy_memory(
     comparing = active * dim * 8 + logits * (10 if is_half else 8)
     if centres > 1:  # the nearest of each class, and which one it is, on their way
         comparing += logits // centres * (4 + 2 * 8)
-    # The gradient, and of each active row what it is changed by; in bf16 a copy of it and the noise that rounds it.
-    updating = active * dim * (20 if is_half else 8)
+    # The gradient, and of each active row what it is changed by; in bf16 a copy of it and the noise that rounds it, and
+    # where the processor has bf16 what is left of the products' copies.
+    updating = active * dim * (18 if is_half else 8)
     step = max(comparing, updating, search) + libraries
     return ProxyMemory(rows * dim * entry, rows * remembered, graph, step, sorting, start)

@@ -307,12 +307,12 @@ NEAREST = {
     "exact_up_to": 0,
     "refresh_share": 0.5,
 }
-"""The second stage goes on with the graph of the first, the third has its own."""
 GRAPHS: list[Stage] = [
     {"name": "a", "trains": "heads", "proxies_start": "class_means", "selection": NEAREST},
     {"name": "b", "trains": "heads", "selection": {**NEAREST, "budget": 3}},
     {"name": "c", "trains": "heads", "selection": {**NEAREST, "exact_up_to": None}},
 ]
+"""The second stage goes on with the graph of the first, the third has its own."""
 
 
 @pytest.mark.parametrize("minutes", [0.0, 60.0], ids=["checkpoint each step", "each stage"])

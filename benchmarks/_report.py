@@ -13,9 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from oclear.cli.errors import report_error
-from oclear.errors import InputError
 from oclear.runtime import prepare_process
-from oclear.tables import Truth, read_truth
 
 
 def run_benchmark(main: Callable[[], None]) -> None:
@@ -25,21 +23,6 @@ def run_benchmark(main: Callable[[], None]) -> None:
         main()
     except Exception as error:
         sys.exit(report_error(error))
-
-
-def true_items(data: Path) -> Truth:
-    """The true items of a data folder's photos.
-
-    Raises:
-        InputError: There are none.
-    """
-    truth = read_truth(data)
-    if truth is None:
-        raise InputError(
-            f"{data}: the queries have no column 'item_id' and there is no truth.parquet",
-            "This benchmark measures against the true items.",
-        )
-    return truth
 
 
 def print_figures(figures: dict[str, Any], as_json: bool) -> None:

@@ -22,7 +22,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from _report import print_figures, run_benchmark, true_items
+from _report import print_figures, run_benchmark
 from cleanlab.count import estimate_joint
 from cleanlab.rank import get_label_quality_scores
 from numpy.typing import NDArray
@@ -45,6 +45,7 @@ from oclear.governance.grouping import group_items
 from oclear.progress import Reporter
 from oclear.tables import (
     SkippedImages,
+    need_truth,
     read_exposures,
     read_items,
     read_queries,
@@ -111,7 +112,8 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     seeds, shares = (1, (0.4,)) if arguments.quick else (arguments.seeds, WRONG)
-    data, features, truth = arguments.data, arguments.features, true_items(arguments.data)
+    data, features = arguments.data, arguments.features
+    truth = need_truth(data, "This benchmark measures against the true items.")
     if features is None:
         features = arguments.work / f"label-noise-{data.name}" / "features"
         if not features.is_dir():

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _report import print_figures, run_benchmark, true_items
+from _report import print_figures, run_benchmark
 from rich.console import Console
 from rich.table import Table
 
@@ -27,7 +27,7 @@ from oclear.commands.train import TrainCommandConfig, train
 from oclear.datasets import ShopConfig, SimulationConfig, generate_shop, simulate_exposures
 from oclear.model import ModelConfig
 from oclear.progress import Reporter
-from oclear.tables import read_items, read_queries, write_table
+from oclear.tables import need_truth, read_items, read_queries, write_table
 from oclear.training import TrainConfig
 from oclear.training.stages import frozen_then_finetuned
 
@@ -97,7 +97,8 @@ def main() -> None:
     if arguments.data is None and not data.is_dir():
         data.parent.mkdir(parents=True, exist_ok=True)
         generate_shop(data, shop)
-    items, queries, truth = read_items(data), read_queries(data), true_items(data)
+    items, queries = read_items(data), read_queries(data)
+    truth = need_truth(data, "This benchmark measures against the true items.")
 
     found: dict[str, list[Round]] = {"round 1": [], "round 2": []}
     for seed in range(seeds):

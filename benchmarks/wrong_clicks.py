@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _report import print_figures, run_benchmark, true_items
+from _report import print_figures, run_benchmark
 from rich.console import Console
 from rich.table import Table
 
@@ -45,6 +45,7 @@ from oclear.tables import (
     Queries,
     SkippedImages,
     Truth,
+    need_truth,
     read_exposures,
     read_items,
     read_queries,
@@ -114,7 +115,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     seeds, shares = (1, (0.4,)) if arguments.quick else (arguments.seeds, arguments.wrong)
-    truth = true_items(arguments.data)
+    truth = need_truth(arguments.data, "This benchmark measures against the true items.")
     work = arguments.work / f"wrong-clicks-{arguments.data.name}"
     work.mkdir(parents=True, exist_ok=True)
     reporter = Reporter()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from oclear.errors import InputError, TableError
-from oclear.tables import read_items, read_queries, read_truth
+from oclear.tables import need_truth, read_items, read_queries, read_truth
 
 
 def test_from_the_queries_table(shop: Path) -> None:
@@ -41,7 +41,15 @@ def test_nothing_there(tmp_path: Path) -> None:
 
 def test_unknown_throughout_is_none(write: Any) -> None:
     columns = {"query_id": ["1"], "image_path": ["a"], "item_id": [None]}
-    assert read_truth(write("queries.parquet", columns)) is None
+    queries = write("queries.parquet", columns)
+    assert read_truth(queries) is None
+    with pytest.raises(InputError, match=r"queries.parquet: .* no truth.parquet") as refused:
+        need_truth(queries, "Measures need it.")
+    assert refused.value.hint == "Measures need it."
+
+
+def test_known_is_what_is_needed(shop: Path) -> None:
+    assert len(need_truth(shop, "Measures need it.")) == len(read_truth(shop))
 
 
 def test_repeated_pair(write: Any) -> None:

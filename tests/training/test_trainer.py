@@ -315,6 +315,33 @@ GRAPHS: list[Stage] = [
 """The second stage goes on with the graph of the first, the third has its own."""
 
 
+@pytest.fixture(scope="module")
+def unbroken_with_graphs() -> dict[str, Any]:
+    """Filled by the first test that asks: a trainer after a run that nobody killed, and the graphs it made."""
+    return {}
+
+
+def unbroken_run_with_graphs(
+    kept: dict[str, Any], make_trainer: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch
+) -> Trainer:
+    if not kept:
+        graphs: list[Any] = []
+        made = ProxyClassifier.make_graph
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                ProxyClassifier, "make_graph", lambda self: graphs.append(made(self)) or graphs[-1]
+            )
+            trainer = make_trainer(GRAPHS, "unbroken", checkpoint_minutes=60.0)
+            trainer.run()
+        kept.update(trainer=trainer, metrics=trainer.metrics.path.read_text(), graphs=len(graphs))
+    return kept["trainer"]
+
+
+def test_a_stage_takes_the_graph_of_the_one_before(make_trainer, unbroken_with_graphs, monkeypatch):
+    unbroken_run_with_graphs(unbroken_with_graphs, make_trainer, monkeypatch)
+    assert unbroken_with_graphs["graphs"] == 2, "the second stage makes none"
+
+
 @pytest.mark.parametrize("minutes", [0.0, 60.0], ids=["checkpoint each step", "each stage"])
 @pytest.mark.parametrize(
     ("target", "name", "nth", "after"),
@@ -327,17 +354,9 @@ GRAPHS: list[Stage] = [
     ],
 )
 def test_a_killed_run_with_graphs_ends_like_the_unbroken_one(
-    make_trainer, monkeypatch, minutes, target, name, nth, after
+    make_trainer, unbroken_with_graphs, monkeypatch, minutes, target, name, nth, after
 ):
-    expected = make_trainer(GRAPHS, "unbroken", checkpoint_minutes=60.0)
-    graphs: list[Any] = []
-    made = ProxyClassifier.make_graph
-    monkeypatch.setattr(
-        ProxyClassifier, "make_graph", lambda self: graphs.append(made(self)) or graphs[-1]
-    )
-    expected.run()
-    assert len(graphs) == 2, "the second stage makes none"
-
+    expected = unbroken_run_with_graphs(unbroken_with_graphs, make_trainer, monkeypatch)
     with monkeypatch.context() as patch, pytest.raises(Killed):
         kill_at(patch, target, name, nth, after=after)
         make_trainer(GRAPHS, checkpoint_minutes=minutes).run()
@@ -346,7 +365,7 @@ def test_a_killed_run_with_graphs_ends_like_the_unbroken_one(
 
     assert_equal_state(again.model, expected.model)
     assert_equal_state(again.proxies, expected.proxies)
-    assert again.metrics.path.read_text() == expected.metrics.path.read_text()
+    assert again.metrics.path.read_text() == unbroken_with_graphs["metrics"]
     found, wanted = again.proxies.export_state(), expected.proxies.export_state()
     assert found.plain == wanted.plain
     for part, other in ((found.rows, wanted.rows), (found.rank, wanted.rank)):

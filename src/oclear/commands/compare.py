@@ -38,7 +38,7 @@ from oclear.training import StageConfig, TrainConfig
 
 CompareLabels = Literal["log", "truth", "both"]
 
-PRESETS: dict[bool, dict[str, Any]] = {False: {}, True: quick("heads")}
+PRESETS: dict[bool, dict[str, Any]] = {False: {}, True: quick("heads") | {"choosing": 3}}
 """By ``--quick``."""
 OURS = "ours"
 FROZEN = {
@@ -49,7 +49,7 @@ TITLES = {**FROZEN, **{peer.name: peer.title for peer in PEERS}, OURS: "OCLEAR (
 # Without and with photos compared with the documents of their batch, in stages that learn from both.
 _OUR_SETTINGS: tuple[Mapping[str, float], ...] = ({"alignment": 0.0}, {"alignment": 0.3})
 _PEERS = {peer.name: peer for peer in PEERS}
-# Of the trainings that choose, none of which is measured: no seed that is reported.
+# Of the first training that chooses, and the next ones after it; none is measured: no seed that is reported.
 _CHOOSING_SEED = 1000
 _CUT = 10
 _BATCHES: dict[Draw, str] = {
@@ -69,6 +69,11 @@ class CompareConfig(TrialsConfig):
         default=(0.3, 1.0, 3.0),
         min_length=1,
         description="factors on all learning rates, of which each method's best on val is taken",
+    )
+    choosing: int = Field(
+        default=1,
+        ge=1,
+        description="trainings of each candidate, each from another log; the best mean on val is taken",
     )
 
     @field_validator("methods")
@@ -296,19 +301,22 @@ class Comparison:
         condition: Condition,
         learn: Callable[..., tuple[Trained, dict[str, Any]]],
     ) -> tuple[Candidate, float]:
-        """The candidate with the best validation score on the log of seed 0; the first of equals."""
+        """The candidate with the best mean validation score; the first of equals."""
         candidates = self._candidates(name)
-        scores = []
+        scores = np.empty((len(candidates), self.config.choosing))
         for number, candidate in enumerate(candidates):
-            score = self.store.find_choice(name, condition, number, candidate.told)
-            if score is None:
-                trained, _ = learn(condition, 0, _CHOOSING_SEED, candidate)
-                score = trained.score
-                self.store.keep_choice(name, condition, number, score, candidate.told)
-                self.data.reporter.say(f"  {candidate.told}: {score:.4f} on validation photos")
-            scores.append(score)
-        best = int(np.argmax(scores))
-        return candidates[best], scores[best]
+            for log_seed in range(self.config.choosing):
+                place = (name, condition, number, log_seed)
+                score = self.store.find_choice(*place, candidate.told)
+                if score is None:
+                    trained, _ = learn(condition, log_seed, _CHOOSING_SEED + log_seed, candidate)
+                    score = trained.score
+                    self.store.keep_choice(*place, score, candidate.told)
+                scores[number, log_seed] = score
+            found = ", ".join(f"{score:.4f}" for score in scores[number])
+            self.data.reporter.say(f"  {candidate.told}: {found} on validation photos")
+        best = int(np.argmax(scores.mean(axis=1)))
+        return candidates[best], float(scores[best].mean())
 
     def _kept(
         self,
@@ -335,6 +343,10 @@ def _of(
     return lambda *arguments: method(peer, *arguments)
 
 
+def _trainings(number: int) -> str:
+    return "a training" if number == 1 else f"the mean of {number} trainings"
+
+
 def _presentation(comparison: Comparison, trials: list[Trial], command: str) -> Presentation:
     data, config = comparison.data, comparison.config
     ours = next(trial for trial in trials if trial.arm == OURS)
@@ -349,8 +361,8 @@ def _presentation(comparison: Comparison, trials: list[Trial], command: str) -> 
     equal = [
         "The same encoders, pictures, size, augmentation and start; heads start from the principal directions.",
         f"The same steps of the same batches: {ours.facts['steps']:,} in all. Of all checkpoints the best on val.",
-        f"{tried} candidates each, chosen on val with a training of its own: learning rates times {rates}, and "
-        f"two settings of the method, one of them its library's default; of ours {own}.",
+        f"{tried} candidates each: learning rates times {rates}, and two settings of the method, one of them its "
+        f"library's default; of ours {own}. Chosen on val by {_trainings(config.choosing)} of its own.",
         "Minutes are of the training that is measured, with governance for ours and without features that all share.",
     ]
     if data.has_own_log:

@@ -43,7 +43,7 @@ from oclear.governance import GovernanceConfig
 from oclear.model import ModelConfig
 from oclear.output import atomic_file, atomic_folder, refuse_non_empty
 from oclear.progress import Reporter
-from oclear.tables import find_table, read_exposures, read_items, read_queries, read_truth
+from oclear.tables import find_table, need_truth, read_exposures, read_items, read_queries
 from oclear.training import TrainConfig
 from oclear.training.augmentation import AugmentationConfig
 from oclear.training.stages import frozen_then_finetuned
@@ -284,15 +284,13 @@ def _check(data: str | None) -> Path | None:
             "Give a folder with items.parquet and queries.parquet, or the name 'grocery'.",
         )
     items, queries = read_items(folder), read_queries(folder)
-    truth = read_truth(folder)
+    truth = need_truth(
+        folder,
+        "The demo measures at the end; without truth run categorize, train, index and search instead.",
+    )
     log = find_table(folder, "exposures")
     if log is not None:
         read_exposures(log, items, queries)
-    if truth is None:
-        raise InputError(
-            f"{folder}: the queries have no column 'item_id' and there is no truth.parquet",
-            "The demo measures at the end; without truth run categorize, train, index and search instead.",
-        )
     for split in ("train", "test"):
         if not len(queries.split(split)):
             raise InputError(

@@ -36,9 +36,9 @@ from oclear.tables import (
     SkippedImages,
     Truth,
     index_of,
+    need_truth,
     read_exposures,
     read_queries,
-    read_truth,
 )
 
 
@@ -203,12 +203,7 @@ def run_evaluation(
     """Encodes the photos of a split, ranks the gallery for each, and measures."""
     opened, loaded = open_index(index, model)
     all_photos = read_queries(queries)
-    truth = read_truth(queries)
-    if truth is None:
-        raise InputError(
-            f"{queries}: no column 'item_id' and no truth.parquet beside it",
-            "Measures need the true items of the photos.",
-        )
+    truth = need_truth(queries, "Measures need the true items of the photos.")
     photos = all_photos.split(split)
     if not len(photos):
         names = ", ".join(sorted(set(all_photos.splits.astype(str))))

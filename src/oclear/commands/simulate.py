@@ -12,7 +12,7 @@ from oclear.commands.shared.runs import refuse_overwriting
 from oclear.datasets import SimulationConfig, simulate_exposures
 from oclear.errors import InputError, OutputNotEmptyError
 from oclear.progress import Reporter
-from oclear.tables import find_table, read_items, read_queries, read_truth, write_table
+from oclear.tables import find_table, need_truth, read_items, read_queries, write_table
 
 
 class SimulateConfig(BaseModel):
@@ -49,12 +49,8 @@ def simulate(
         )
     if out.is_dir():
         raise OutputNotEmptyError(out)
-    items, queries, truth = read_items(data), read_queries(data), read_truth(data)
-    if truth is None:
-        raise InputError(
-            f"{data}: the queries have no column 'item_id' and there is no truth.parquet",
-            "A log can only be simulated where the true items are known.",
-        )
+    items, queries = read_items(data), read_queries(data)
+    truth = need_truth(data, "A log can only be simulated where the true items are known.")
     log = simulate_exposures(items, queries, truth, config.simulation)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

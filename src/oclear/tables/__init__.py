@@ -10,7 +10,7 @@ from oclear.tables.queries import Queries, read_queries
 from oclear.tables.read import find_table
 from oclear.tables.schema import Side
 from oclear.tables.skipped import SkippedImages
-from oclear.tables.truth import Truth, read_truth
+from oclear.tables.truth import Truth, need_truth, read_truth
 from oclear.tables.write import write_table
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "decode_image",
     "find_table",
     "index_of",
+    "need_truth",
     "read_exposures",
     "read_features",
     "read_item_ids",

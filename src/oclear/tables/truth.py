@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from oclear.errors import TableError
+from oclear.errors import InputError, TableError
 from oclear.tables.checks import codes_of, id_column, index_of, pair_codes, refuse_repeats
 from oclear.tables.items import Items
 from oclear.tables.queries import Queries
@@ -91,6 +91,25 @@ def read_truth(path: Path) -> Truth | None:
     if queries is None:
         need_table(path, "queries")
     return None
+
+
+def need_truth(path: Path, purpose: str) -> Truth:
+    """The truth, for what cannot do without.
+
+    Args:
+        path: As of :func:`read_truth`.
+        purpose: What it is needed for, a sentence: the user reads it where nothing tells the truth.
+
+    Raises:
+        InputError: Nothing tells the truth, or there is no such table.
+        TableError: A table that breaks a rule of its form.
+    """
+    truth = read_truth(path)
+    if truth is None:
+        raise InputError(
+            f"{path}: the queries have no column 'item_id' and there is no truth.parquet", purpose
+        )
+    return truth
 
 
 def _read(path: Path, name: str) -> Truth | None:

@@ -20,6 +20,7 @@ QUICK = [
     "training.validations=1",
 ]
 METHODS = ["frozen_document", "frozen_photo", "clip", "ours"]
+CHOICE = ["rates=[1]", "choosing=2", f"methods=[{','.join(METHODS)}]"]
 OUTPUTS = {"report.html", "table.md", "plot.png", "results.json", "trials", "logs", "config.yaml"}
 
 
@@ -34,7 +35,7 @@ def compared(
 ) -> dict[str, Any]:
     out = tmp_path_factory.mktemp("compare") / "out"
     line = ("compare", "--data", demo.shop, "--labels", "log", "--out", out, "--json", *QUICK)
-    return oclear(*line, *model, "rates=[1]", f"methods=[{','.join(METHODS)}]").json
+    return oclear(*line, *model, *CHOICE).json
 
 
 def test_every_method_is_measured_on_the_same_photos(compared: dict[str, Any]) -> None:
@@ -56,6 +57,8 @@ def test_the_folder_holds_what_it_says(compared: dict[str, Any]) -> None:
     assert found >= OUTPUTS and "cache" not in found
     assert not [name for name in found if name.startswith(".")], "nothing half done is left"
     assert len(list(out.rglob("seed-0.parquet"))) == len(METHODS) + 1, "and the log"
+    for method, candidates in (("clip", 2), ("ours", 2)):
+        assert len(list((out / "choices" / "log" / method).iterdir())) == candidates * 2
     assert "The clicks are simulated" in (out / "report.html").read_text()
     assert (out / "table.md").read_text().count("\n| ") == len(METHODS) + 1
     written = json.loads((out / "results.json").read_text())
@@ -73,7 +76,7 @@ def test_a_killed_run_goes_on_and_repeats_nothing(
     out = Path(shutil.copytree(compared["out"], tmp_path / "out"))
     before = json.loads((out / "results.json").read_text())["arms"]
     shutil.rmtree(out / "trials" / "log" / "clip")
-    (out / "choices" / "log" / "clip" / "1.json").unlink()
+    (out / "choices" / "log" / "clip" / "1-seed-1.json").unlink()
     trained: list[int] = []
     train = Bench.train
 
@@ -83,11 +86,11 @@ def test_a_killed_run_goes_on_and_repeats_nothing(
 
     monkeypatch.setattr(Bench, "train", counting)
     line = ("compare", "--data", demo.shop, "--labels", "log", "--out", out, "--json", *QUICK)
-    line = (*line, *model, "rates=[1]", f"methods=[{','.join(METHODS)}]")
+    line = (*line, *model, *CHOICE)
     assert oclear(*line).code == 2, "the folder is not empty"
     after = oclear(*line, "--resume").json["arms"]
 
-    assert trained == [1000, 0], "the candidate and the trial that were missing"
+    assert trained == [1001, 0], "the candidate's second training and the trial that were missing"
     for name in METHODS:
         for key in ("measures", "intervals", "against_reference"):
             assert after["log"][name][key] == before["log"][name][key]

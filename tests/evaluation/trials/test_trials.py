@@ -51,14 +51,17 @@ def test_what_is_kept_is_found_again(tmp_path: Path, trial: Callable[..., Trial]
 def test_choices_are_kept(tmp_path: Path) -> None:
     store = TrialStore(tmp_path)
     candidate = {"rate": 3.0}
-    assert store.find_choice("ours", "log", 3, candidate) is None
-    store.keep_choice("ours", "log", 3, 0.625, candidate)
-    assert store.find_choice("ours", "log", 3, candidate) == 0.625
-    assert store.find_choice("ours", "truth", 3, candidate) is None
-    assert store.find_choice("ours", "log", 3, {"rate": 3.0, "margin": 0.1}) is None, "another one"
-    (tmp_path / "choices" / "log" / "ours" / "3.json").write_text("[1]")
+    assert store.find_choice("ours", "log", 3, 1, candidate) is None
+    store.keep_choice("ours", "log", 3, 1, 0.625, candidate)
+    assert store.find_choice("ours", "log", 3, 1, candidate) == 0.625
+    assert store.find_choice("ours", "log", 3, 0, candidate) is None
+    assert store.find_choice("ours", "truth", 3, 1, candidate) is None
+    assert store.find_choice("ours", "log", 3, 1, {"rate": 3.0, "margin": 0.1}) is None, (
+        "another one"
+    )
+    (tmp_path / "choices" / "log" / "ours" / "3-seed-1.json").write_text("[1]")
     with pytest.raises(FormatError, match="damaged"):
-        store.find_choice("ours", "log", 3, candidate)
+        store.find_choice("ours", "log", 3, 1, candidate)
 
 
 def test_damaged_files_and_other_formats_are_refused(

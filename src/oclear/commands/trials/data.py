@@ -26,10 +26,10 @@ from oclear.tables import (
     Exposures,
     SkippedImages,
     find_table,
+    need_truth,
     read_exposures,
     read_items,
     read_queries,
-    read_truth,
 )
 from oclear.training import SampleSet, TrainConfig, ValidationSet
 from oclear.training.samples import build_samples
@@ -65,21 +65,15 @@ class TrialData:
         self.cache = folder / "cache"
         self.skipped = SkippedImages()
         self.items, self._everything = read_items(data), read_queries(data)
-        truth = read_truth(data)
-        if truth is None:
-            raise InputError(
-                f"{data}: the queries have no column 'item_id' and there is no truth.parquet",
-                "Methods are compared on photos with known true items.",
-            )
-        self.truth = truth
+        self.truth = need_truth(data, "Methods are compared on photos with known true items.")
         self.queries = self._everything.split("train")
         self.query_pictures, self.documents = self.queries.pictures(), self.items.pictures()
         test = self._everything.split("test")
-        self.photos = test.select(np.diff(truth.pairs_for(test, self.items)[0]) > 0)
+        self.photos = test.select(np.diff(self.truth.pairs_for(test, self.items)[0]) > 0)
         validation = ValidationSet.build(
             self._everything.split("val"),
             self.items,
-            truth,
+            self.truth,
             source="truth",
             max_queries=config.training.validation_queries,
             max_gallery=config.training.validation_gallery,

@@ -98,10 +98,10 @@ class TrialStore:
         write_table(table, place / f"seed-{trial.seed}.parquet")
 
     def find_choice(
-        self, arm: str, condition: str, number: int, candidate: dict[str, Any]
+        self, arm: str, condition: str, number: int, seed: int, candidate: dict[str, Any]
     ) -> float | None:
         """The score of a candidate, or None where it was not tried yet, or another one under that number."""
-        path = self._choice(arm, condition, number)
+        path = self._choice(arm, condition, number, seed)
         if not path.is_file():
             return None
         try:
@@ -112,16 +112,22 @@ class TrialStore:
         return score if kept == candidate else None
 
     def keep_choice(
-        self, arm: str, condition: str, number: int, score: float, candidate: dict[str, Any]
+        self,
+        arm: str,
+        condition: str,
+        number: int,
+        seed: int,
+        score: float,
+        candidate: dict[str, Any],
     ) -> None:
-        """Keeps the validation score of a candidate."""
-        path = self._choice(arm, condition, number)
+        """Keeps the validation score of a candidate, learned with a seed."""
+        path = self._choice(arm, condition, number, seed)
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(path) as file:
             file.write_text(json.dumps({"score": score, **candidate}) + "\n")
 
-    def _choice(self, arm: str, condition: str, number: int) -> Path:
-        return self._place("choices", arm, condition) / f"{number}.json"
+    def _choice(self, arm: str, condition: str, number: int, seed: int) -> Path:
+        return self._place("choices", arm, condition) / f"{number}-seed-{seed}.json"
 
     def _place(self, kind: str, arm: str, condition: str) -> Path:
         name = re.sub(r"[^a-z0-9]+", "-", arm.lower()).strip("-")

@@ -55,7 +55,7 @@ _PREPROCESSING = ImagePreprocessing(size=SIZE)
 def _resnet() -> PreTrainedModel:
     return ResNetModel(
         ResNetConfig(
-            embedding_size=32, hidden_sizes=[48, 96, 192], depths=[2, 2, 2], layer_type="basic"
+            embedding_size=32, hidden_sizes=[50, 100, 200], depths=[2, 2, 2], layer_type="basic"
         )
     )
 

@@ -493,6 +493,32 @@ def test_look_alike_ids_are_handed_to_the_proxies(oclear, demo, tmp_path, monkey
     )
 
 
+_STAGE = {"name": "heads", "trains": "heads", "max_steps": 2, "batch_size": 16}
+_ONE_STAGE = f"training.stages={json.dumps([_STAGE])}"
+
+
+def test_coarse_labels_are_classes_where_items_have_some(oclear, demo, tmp_path):
+    weighted = (_ONE_STAGE, "training.coarse_weight=0.3")
+    words = [word for word in command(demo, tmp_path / "out") if ".stages." not in word]
+    data = oclear(*words, *weighted).json
+    classes = pq.read_table(tmp_path / "out" / "proxies" / "classes.parquet").to_pylist()
+    labels = pq.read_table(demo.shop / "items.parquet", columns=["coarse_label"])["coarse_label"]
+    named = [row["coarse_label"] for row in classes if row["category_id"] is None]
+    assert named == sorted(set(labels.to_pylist())), "all of them, after the IDs"
+    assert [row["class_index"] for row in classes] == list(range(data["classes"]))
+    assert all(row["coarse_label"] is None for row in classes[: -len(named)])
+
+    bare = tmp_path / "bare"
+    shutil.copytree(demo.shop, bare)
+    items = pq.read_table(bare / "items.parquet")
+    pq.write_table(items.drop_columns("coarse_label"), bare / "items.parquet")
+    words[words.index(str(demo.shop))] = str(bare)
+    words[words.index(str(tmp_path / "out"))] = str(tmp_path / "out of bare")
+    found = oclear(*words, *weighted)
+    assert "coarse_weight does nothing: no item has a coarse_label" in found.stderr
+    assert found.json["classes"] == data["classes"] - len(named)
+
+
 def test_what_does_not_fit_is_refused_before_anything_is_done(oclear, demo, tmp_path, monkeypatch):
     monkeypatch.setattr("oclear.commands.train.room_for_a_process", lambda _: 10**6)
     found = oclear(*command(demo, tmp_path / "out"))

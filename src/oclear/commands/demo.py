@@ -60,6 +60,8 @@ _QUALITY = (
         update={
             **_ALIGNED,
             "name": "finetune large",
+            # The first layers, which cost most on large pictures, know edges and colours by now.
+            "frozen_share": 0.4,
             "averaging": 0.98,
             "max_steps": 500,
             "encoder_lr": 2e-4,
@@ -85,8 +87,8 @@ PRESETS: dict[Preset, dict[str, Any]] = {
         "training": {"stages": [s.model_dump() for s in frozen_then_finetuned(10, 12, 600)]},
     },
     "quality": {
-        "model": {"image_encoder": "efficientnet_lite0", "image_size": 224},
-        "training": {"stages": [s.model_dump() for s in _QUALITY]},
+        "model": {"image_encoder": "efficientnet_lite0", "image_size": 288},
+        "training": {"stages": [s.model_dump() for s in _QUALITY], "coarse_weight": 0.3},
     },
 }
 

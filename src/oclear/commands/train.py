@@ -33,7 +33,8 @@ from oclear.model import ModelConfig, TwoTowerModel
 from oclear.output import atomic_file, atomic_folder, refuse_non_empty
 from oclear.progress import Reporter
 from oclear.tables import Items, Queries, Truth, read_items, read_queries, read_truth, write_table
-from oclear.training import TrainConfig, Trainer, TrainingData, ValidationSet
+from oclear.training import SampleSet, TrainConfig, Trainer, TrainingData, ValidationSet
+from oclear.training.coarse_labels import add_coarse_labels
 from oclear.training.memory import choose, estimate_memory
 from oclear.training.ranks import Ranks, joined_ranks
 from oclear.training.room import room_for_a_process
@@ -124,6 +125,12 @@ def _train(
     sample_set = build_samples(sample_table, categories, query_pictures, item_pictures)
     if config.training.document_only == "leave_out":
         sample_set = sample_set.searched()
+    if config.training.coarse_weight:
+        sample_set = add_coarse_labels(
+            sample_set, item_table.table, item_pictures, config.training.coarse_weight
+        )
+        if not sample_set.coarse_labels:
+            reporter.say("training.coarse_weight does nothing: no item has a coarse_label")
     validation = _validation(
         all_queries, item_table, read_truth(queries), held_out, config.training, samples
     )
@@ -177,7 +184,7 @@ def _train(
         )
         with denormals_flushed():
             result = trainer.run()
-        _save(folder, trainer, sample_set.category_ids, ranks)
+        _save(folder, trainer, sample_set, ranks)
         if cache is None and ranks.is_main:
             shutil.rmtree(folder / "features", ignore_errors=True)
     data_out = {
@@ -332,7 +339,7 @@ def _links(samples: Path) -> pa.Table:
         raise FormatError(f"{file}: missing or damaged ({str(error)[:80]})") from error
 
 
-def _save(folder: Path, trainer: Trainer, category_ids: np.ndarray, ranks: Ranks) -> None:
+def _save(folder: Path, trainer: Trainer, samples: SampleSet, ranks: Ranks) -> None:
     """Writes ``model/`` and ``proxies/``, each whole or not at all; each rank writes its proxies."""
     place = folder / "proxies"
     parts = folder / ".proxies.parts"
@@ -350,11 +357,7 @@ def _save(folder: Path, trainer: Trainer, category_ids: np.ndarray, ranks: Ranks
         for part in parts.iterdir():
             part.rename(proxies / part.name)
         parts.rmdir()
-        index = np.arange(len(category_ids))
-        write_table(
-            pa.table({"class_index": index, "category_id": category_ids}),
-            proxies / "classes.parquet",
-        )
+        write_table(samples.class_table(), proxies / "classes.parquet")
         settings = trainer.proxies.config.model_dump(mode="json")
         (proxies / "config.json").write_text(json.dumps(settings, indent=2) + "\n")
     with atomic_folder(folder / "model", overwrite=True) as model:

@@ -123,7 +123,12 @@ class Learner:
         loss = output.loss
         if self.stage.alignment:
             loss = loss + self.stage.alignment * self._alignment(
-                embeddings, inputs.is_document, labels, label_weights, self._margin_share(step)
+                embeddings,
+                inputs.is_document,
+                # A document of the same coarse label alone is none of the photo's.
+                torch.where(labels < samples.num_ids, labels, -1),
+                label_weights,
+                self._margin_share(step),
             )
         return loss
 

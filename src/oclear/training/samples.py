@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -32,12 +32,13 @@ class SampleSet:
     """Samples with dense class indices, in numpy throughout.
 
     Args:
-        category_ids: (num_classes,) the category ID of each class index, ascending.
+        category_ids: (num_ids,) the category ID of each class index, ascending.
         is_document: (N,) bool.
         picture: (N,) int64, row in the pictures of the sample's side.
         labels: (N, P) int64 class indices, -1 where padded.
         label_weights: (N, P) float32.
-        purity: (num_classes,) float32, estimated share of right members, in [0, 1].
+        purity: (num_ids,) float32, estimated share of right members, in [0, 1].
+        coarse_labels: Classes that follow the IDs: the catalogue's own groups, by name.
     """
 
     category_ids: NDArray[np.int64]
@@ -46,14 +47,20 @@ class SampleSet:
     labels: NDArray[np.int64]
     label_weights: NDArray[np.float32]
     purity: NDArray[np.float32]
+    coarse_labels: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.picture)
 
     @property
-    def num_classes(self) -> int:
-        """Number of category IDs."""
+    def num_ids(self) -> int:
+        """Number of category IDs: the classes that come first, and the only ones that are drawn."""
         return len(self.category_ids)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes: category IDs, then coarse labels."""
+        return self.num_ids + len(self.coarse_labels)
 
     def fingerprint(self) -> str:
         """Hash of which picture belongs to which IDs, 16 hex digits."""
@@ -62,12 +69,26 @@ class SampleSet:
             digest.update(np.ascontiguousarray(values).tobytes())
         return digest.hexdigest()[:16]
 
+    def class_table(self) -> pa.Table:
+        """What each class stands for: ``class_index``, and ``category_id`` or ``coarse_label``; the other is null."""
+        ids, coarse = self.num_ids, self.coarse_labels
+        return pa.table(
+            {
+                "class_index": pa.array(range(ids + len(coarse)), pa.int64()),
+                "category_id": pa.array(
+                    [*self.category_ids.tolist(), *[None] * len(coarse)], pa.int64()
+                ),
+                "coarse_label": pa.array([*[None] * ids, *coarse], pa.string()),
+            }
+        )
+
     def members(self, document: bool) -> Members:
-        """The samples of each class on one side."""
-        rows, places = np.nonzero((self.labels >= 0) & (self.is_document == document)[:, None])
+        """The samples of each ID on one side."""
+        is_id = (self.labels >= 0) & (self.labels < self.num_ids)
+        rows, places = np.nonzero(is_id & (self.is_document == document)[:, None])
         classes = self.labels[rows, places]
         order = np.argsort(classes, kind="stable")
-        counts = np.bincount(classes, minlength=self.num_classes)
+        counts = np.bincount(classes, minlength=self.num_ids)
         return Members(np.concatenate([[0], np.cumsum(counts)]), rows[order])
 
     def class_sizes(self) -> NDArray[np.int64]:
@@ -84,6 +105,7 @@ class SampleSet:
             self.labels[keep],
             self.label_weights[keep],
             self.purity,
+            self.coarse_labels,
         )
 
     def class_pairs(self, links: pa.Table) -> NDArray[np.int64]:
@@ -93,7 +115,7 @@ class SampleSet:
             links: ``links.parquet`` of ``categorize``.
         """
         pairs = np.stack([links[name].to_numpy() for name in ("id_a", "id_b")], axis=1)
-        at = np.searchsorted(self.category_ids, pairs).clip(max=self.num_classes - 1)
+        at = np.searchsorted(self.category_ids, pairs).clip(max=self.num_ids - 1)
         found: NDArray[np.int64] = at[(self.category_ids[at] == pairs).all(axis=1)]
         return found
 
@@ -115,6 +137,48 @@ class SampleSet:
             labels[kept],
             self.label_weights[kept],
             self.purity[has_query],
+        )
+
+    def with_coarse_labels(
+        self, coarse: NDArray[np.int64], names: tuple[str, ...], weight: float
+    ) -> SampleSet:
+        """Coarse labels as classes after the IDs, and as a further label of the samples.
+
+        What is of one group then lies nearer together than by its IDs alone, so that a wrong answer is more often of
+        the right group. Take :meth:`searched` before: it knows IDs only.
+
+        Args:
+            coarse: (num_ids,) place in ``names`` of the coarse label of each ID, -1 where it has none.
+            names: The coarse labels.
+            weight: What the coarse label takes of the weight of a sample's labels, in (0, 1).
+
+        Example:
+            >>> samples = SampleSet(
+            ...     np.array([7, 9]),
+            ...     is_document=np.array([False, True]),
+            ...     picture=np.array([0, 0]),
+            ...     labels=np.array([[0], [1]]),
+            ...     label_weights=np.ones((2, 1), np.float32),
+            ...     purity=np.ones(2, np.float32),
+            ... )
+            >>> more = samples.with_coarse_labels(np.array([0, -1]), ("apples",), 0.25)
+            >>> more.labels.tolist(), more.label_weights.tolist()
+            ([[0, 2], [1, -1]], [[0.75, 0.25], [1.0, 0.0]])
+        """
+        weights = np.where(self.labels >= 0, self.label_weights, -1)
+        strongest = self.labels[np.arange(len(self)), weights.argmax(axis=1)]
+        place = coarse[strongest]
+        share = np.where(place >= 0, weight, 0).astype(np.float32)
+        return replace(
+            self,
+            labels=np.column_stack([self.labels, np.where(place >= 0, self.num_ids + place, -1)]),
+            label_weights=np.column_stack(
+                [
+                    self.label_weights * (1 - share)[:, None],
+                    self.label_weights.sum(axis=1) * share,
+                ]
+            ),
+            coarse_labels=names,
         )
 
     def medium(self, share: float) -> SampleSet:

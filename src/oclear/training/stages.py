@@ -181,6 +181,12 @@ class TrainConfig(BaseModel):
     document_only: Literal["leave_out", "keep"] = Field(
         default="leave_out", description="IDs without any query photo: no classes, or classes too"
     )
+    coarse_weight: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="share of a sample's label that is its ID's coarse_label, which has a proxy of its own; 0: none",
+    )
     proxies: ProxyConfig = ProxyConfig()
     automatic: bool = Field(
         default=True,

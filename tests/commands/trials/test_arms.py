@@ -42,6 +42,13 @@ def test_a_part_that_there_is_not_is_left_out_with_the_reason() -> None:
     assert [arm.name for arm in chosen.arms] == [WHOLE, "no margin"]
 
 
+def test_coarse_labels_are_put_in_or_taken_out() -> None:
+    without = arms_of(CONFIG, ["coarse_labels"], []).arms[1].config(CONFIG)
+    assert without.training.coarse_weight == 0.3
+    whole = build_config(AblateConfig, None, ["training.coarse_weight=0.2"], None)
+    assert arms_of(whole, ["coarse_labels"], []).arms[1].config(whole).training.coarse_weight == 0
+
+
 def test_any_override_is_an_arm() -> None:
     chosen = arms_of(CONFIG, [], ["wide: model.embedding_dim=512 training.seed=4"])
     config = chosen.arms[1].config(CONFIG)

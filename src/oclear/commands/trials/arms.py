@@ -117,6 +117,11 @@ PARTS: dict[str, Callable[[TrialsConfig], list[Arm]]] = {
         Arm("three sub-centres", ("training.proxies.sub_centres=3",)),
         Arm("margin by frequency", ("training.proxies.margin_frequency=0.25",)),
     ],
+    "coarse_labels": lambda whole: [
+        Arm("without coarse labels", ("training.coarse_weight=0",))
+        if whole.training.coarse_weight
+        else Arm("coarse labels as classes", ("training.coarse_weight=0.3",))
+    ],
     "stages": _stages,
     "sampler": _only(Arm("photos as they come", draw="shuffled")),
     "second_round": _only(Arm("with a second round", rounds=2)),

@@ -27,6 +27,7 @@ from oclear.progress import Reporter
 from oclear.tables import Pictures
 from oclear.training import TrainConfig, Trainer, TrainingData
 from oclear.training.cached_features import Level, PictureCache, TextCache
+from oclear.training.coarse_labels import add_coarse_labels
 from oclear.training.embedder import Embedder, Inputs
 from oclear.training.feature_cache import cache_pictures, cache_texts
 from oclear.training.objective import Objective
@@ -90,8 +91,13 @@ class Bench:
         began = time.monotonic()
         torch.manual_seed(seed)
         made = place(TwoTowerModel.from_encoders(model)).eval()
+        samples = labels.samples
+        if training.coarse_weight and objective is None:
+            samples = add_coarse_labels(
+                samples, self.data.items.table, self.data.documents, training.coarse_weight
+            )
         learned = TrainingData(
-            labels.samples,
+            samples,
             self.data.query_pictures,
             self.data.documents,
             self._item_texts(made),

@@ -8,8 +8,8 @@ published weights the question is asked by ``oclear ablate --arm 'swin: model.im
 Figures, by family: multiply-adds of a picture, parameters, the accuracy of the classification on photos of its own shop
 that were held out, and Identical@1 on the test photos of the other shop, of the encoder as it is and trained.
 
-    python benchmarks/encoder_families.py [--products 1500] [--pictures 80000] [--seeds 3] [--work DIR] [--json]
-        [KEY.SUB=VALUE ...]
+    python benchmarks/encoder_families.py [--products 1500] [--others 600] [--pictures 80000] [--seeds 3] [--work DIR]
+        [--json] [KEY.SUB=VALUE ...]
 """
 
 from __future__ import annotations
@@ -197,13 +197,17 @@ def encoder(name: str, shop: Path, steps: int, work: Path, reporter: Reporter) -
     return found
 
 
+def configured(encoder: Path, overrides: list[str]) -> TrialsConfig:
+    """The training that follows."""
+    stages = [stage.model_dump(mode="json") for stage in frozen_then_finetuned(10, 12, 300)]
+    given = [f"model.image_encoder={encoder}", f"model.image_size={SIZE}", *overrides]
+    return build_config(TrialsConfig, None, given, {"training": {"stages": stages}})
+
+
 def retrieval(
-    folder: Path, shop: Path, seeds: int, overrides: list[str], work: Path, reporter: Reporter
+    folder: Path, shop: Path, seeds: int, config: TrialsConfig, work: Path, reporter: Reporter
 ) -> dict[str, Any]:
     """Identical@1 on the test photos of another shop: the encoder as it is, and trained with each seed."""
-    stages = [stage.model_dump(mode="json") for stage in frozen_then_finetuned(10, 12, 300)]
-    given = [f"model.image_encoder={folder}", f"model.image_size={SIZE}", *overrides]
-    config = build_config(TrialsConfig, None, given, {"training": {"stages": stages}})
     work.mkdir(parents=True, exist_ok=True)
     data = TrialData(shop, config, work, reporter)
     bench = Bench(data)
@@ -226,34 +230,48 @@ def retrieval(
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+        description=__doc__,
+        formatter_class=argparse.RawTextHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("--products", type=int, default=1500, help="of the first shop")
+    parser.add_argument("--others", type=int, default=600, help="products of the second")
     parser.add_argument("--pictures", type=int, default=80_000, help="seen in classification")
     parser.add_argument("--seeds", type=int, default=3, help="of the training that follows")
     parser.add_argument("--work", type=Path, default=Path("benchmark-data/encoder-families"))
     parser.add_argument("--json", action="store_true")
     arguments, overrides = parser.parse_known_args()
-    work: Path = arguments.work
+    steps = arguments.pictures // _BATCH
+    if steps < 1:
+        parser.error(f"--pictures {arguments.pictures}: a step takes {_BATCH}")
+    # What was made with other numbers is not taken for this.
+    made_of = f"{arguments.products}-{arguments.others}-{arguments.pictures}"
+    work: Path = arguments.work / made_of
+    configs = {name: configured(work / name, overrides) for name in FAMILIES}
     shops = {
         "first": ShopConfig(
             products=arguments.products, unseen=0.0, picture_size=_DRAWN_SIZE, seed=11
         ),
-        "second": ShopConfig(products=600, picture_size=_DRAWN_SIZE, seed=12),
+        "second": ShopConfig(products=arguments.others, picture_size=_DRAWN_SIZE, seed=12),
     }
-    figures: dict[str, Any] = {"simulated": True, "seeds": arguments.seeds}
+    figures: dict[str, Any] = {
+        "simulated": True,
+        "products": arguments.products,
+        "others": arguments.others,
+        "pictures": arguments.pictures,
+        "seeds": arguments.seeds,
+    }
     with Reporter() as reporter:
         for name, shop in shops.items():
             if not (work / name).is_dir():
                 with atomic_folder(work / name, overwrite=False) as folder:
                     generate_shop(folder, shop)
         for name in FAMILIES:
-            steps = arguments.pictures // _BATCH
             figures[name] = encoder(name, work / "first", steps, work, reporter)
             reporter.say(f"{name}: {figures[name]}")
             run = work / f"{name}-on-second"
             figures[name] |= retrieval(
-                work / name, work / "second", arguments.seeds, overrides, run, reporter
+                work / name, work / "second", arguments.seeds, configs[name], run, reporter
             )
     print_figures(figures, arguments.json)
 

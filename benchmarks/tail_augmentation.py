@@ -28,6 +28,8 @@ from oclear.commands.trials.bench import Bench, without_text
 from oclear.commands.trials.config import TrialsConfig, quick
 from oclear.commands.trials.data import Condition, Labelled, TrialData
 from oclear.config import build_config
+from oclear.errors import InputError
+from oclear.model import TwoTowerModel
 from oclear.model.preprocessing import ImagePreprocessing
 from oclear.output import atomic_folder
 from oclear.progress import Reporter
@@ -54,7 +56,7 @@ def with_augmented(data: Path, folder: Path, copies: int, size: int) -> None:
     """The same tables, with augmented pictures of every item after the photos of ``train``.
 
     Args:
-        data: Tables as Parquet, their pictures as files.
+        data: ``items.parquet`` and ``queries.parquet``, each of a picture path a row.
         folder: Gets them; pictures that were there are named by their place.
         copies: Of each catalogue picture.
         size: Of what is written, in pixels.
@@ -82,21 +84,40 @@ def with_augmented(data: Path, folder: Path, copies: int, size: int) -> None:
                     "split": "train",
                 }
             )
-    for name in ("items", "queries"):
-        source = find_table(data, name)
-        assert source is not None, "they were read"
-        table = pq.read_table(source)
-        places = [str((data / path).resolve()) for path in table["image_path"].to_pylist()]
-        at = table.column_names.index("image_path")
-        table = table.set_column(at, "image_path", pa.array(places))
-        if name == "queries":
-            table = table.select(["query_id", "image_path", "item_id", "split"])
-            learned = pc.equal(table["split"], "train")
-            added = pa.Table.from_pylist(rows, schema=table.schema)
-            table = pa.concat_tables(
-                [table.filter(learned), added, table.filter(pc.invert(learned))]
-            )
-        pq.write_table(table, folder / f"{name}.parquet")
+    queries = _table(data, "queries", "query_id", "item_id", "split")
+    learned = pc.equal(queries["split"], "train")
+    added = pa.Table.from_pylist(rows)
+    parts = [queries.filter(learned), added, queries.filter(pc.invert(learned))]
+    pq.write_table(pa.concat_tables(parts, promote_options="default"), folder / "queries.parquet")
+    pq.write_table(_table(data, "items", "item_id"), folder / "items.parquet")
+
+
+def _table(data: Path, name: str, *columns: str) -> pa.Table:
+    """A table with its pictures named by their place, and some columns as text.
+
+    Raises:
+        InputError: It is no Parquet file of a picture path a row, or lacks a column.
+    """
+    source = find_table(data, name)
+    table = pq.read_table(source) if source is not None and source.suffix == ".parquet" else None
+    wanted = {"image_path", *columns}
+    if table is None or not wanted <= set(table.column_names):
+        raise InputError(
+            f"{data}: this benchmark takes {name}.parquet with {', '.join(sorted(wanted))}",
+            "Write the table so; other commands take other forms too.",
+        )
+    if not pa.types.is_string(table["image_path"].type):
+        raise InputError(
+            f"{data}: this benchmark takes one picture path in each row of {name}.parquet",
+            "Give one of an item's pictures.",
+        )
+    places = [path and str((data / path).resolve()) for path in table["image_path"].to_pylist()]
+    for column, values in {
+        "image_path": pa.array(places, pa.string()),
+        **{column: table[column].cast(pa.string()) for column in columns},
+    }.items():
+        table = table.set_column(table.column_names.index(column), column, values)
+    return table
 
 
 def joined(samples: SampleSet, fewer_than: int, pictures: Pictures, photos: int) -> SampleSet:
@@ -133,7 +154,9 @@ def joined(samples: SampleSet, fewer_than: int, pictures: Pictures, photos: int)
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+        description=__doc__,
+        formatter_class=argparse.RawTextHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("--data", type=Path, required=True, help="with true items, as Parquet")
     parser.add_argument("--copies", type=int, default=3, help="of each catalogue picture")
@@ -144,10 +167,11 @@ def main() -> None:
     given = ["training.document_only=keep", *overrides]
     config = build_config(TrialsConfig, None, given, quick("heads"))
     work = arguments.work / f"tail-{arguments.data.name}-{arguments.copies}"
-    tables = work / "tables"
+    size = TwoTowerModel.from_encoders(without_text(config.model)).preprocessing.size
+    tables = work / f"tables-{size}"
     if not tables.is_dir():
         with atomic_folder(tables, overwrite=False) as folder:
-            with_augmented(arguments.data, folder, arguments.copies, config.model.image_size)
+            with_augmented(arguments.data, folder, arguments.copies, size)
     figures: dict[str, Any] = {"copies": arguments.copies, "seeds": arguments.seeds}
     no_links: NDArray[np.int64] = np.empty((0, 2), np.int64)
     conditions: tuple[Condition, ...] = ("log", "truth")

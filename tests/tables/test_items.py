@@ -94,6 +94,13 @@ def test_wrong_types_and_values(write: Any, change: dict[str, Any]) -> None:
     refusal(write("items.parquet", GOOD | change))
 
 
+def test_a_blank_coarse_label_is_none(write: Any) -> None:
+    """Else all items without a group would be one."""
+    columns = {"item_id": ["1", "2", "3"], "image_path": ["a"] * 3, "coarse_label": ["", " ", "x"]}
+    found = read_items(write("items.parquet", columns)).table["coarse_label"]
+    assert found.to_pylist() == [None, None, "x"]
+
+
 def test_address_in_a_list_names_the_row(write: Any) -> None:
     change = {"image_path": [["1", "x"], None, ["2", "s3://bucket/x"]]}
     assert refusal(write("items.parquet", GOOD | change)).row == 2

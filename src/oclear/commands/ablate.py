@@ -21,6 +21,7 @@ from oclear.evaluation.comparison.pair_sampler import pairs as pair_sampling
 from oclear.evaluation.trials import Trial, TrialStore
 from oclear.progress import Reporter
 from oclear.tables import read_items
+from oclear.tables.schema import COARSE_LABEL
 from oclear.training.sampler import BalancedSampler
 
 FIRST_EXPERIMENTS = "first-experiments"
@@ -30,6 +31,9 @@ PRESETS: dict[bool, dict[str, Any]] = {False: {}, True: quick("fusion")}
 
 class AblateConfig(TrialsConfig):
     """Configuration of ``oclear ablate``: of the whole, which parts are taken out of."""
+
+
+_COARSE = "coarse_labels"
 
 
 def chosen_arms(
@@ -55,7 +59,12 @@ def chosen_arms(
     if first:
         return first_experiments(config, len(read_items(data)))
     names = list(PARTS) if parts is None else [name.strip() for name in parts.split(",") if name]
-    return arms_of(config, names, arms)
+    chosen = arms_of(config, [name for name in names if name != _COARSE], arms)
+    if _COARSE in names:
+        if COARSE_LABEL in read_items(data).table.column_names:
+            return arms_of(config, names, arms)
+        chosen.left_out[_COARSE] = "no item has a coarse_label"
+    return chosen
 
 
 def ablate(
@@ -128,7 +137,7 @@ def _trial(arm: Arm, bench: Bench, condition: Labels, seed: int) -> Trial:
         if left:
             looks = bench.looks_of(trained)
     seconds = time.monotonic() - began
-    facts = our_facts(labels, training) | {
+    facts = our_facts(labels, training, trained.classes) | {
         "steps": trained.steps,
         "validation_identical@1": round(trained.score, 6),
         "differing": arm.differing,

@@ -73,7 +73,7 @@ class CompareConfig(TrialsConfig):
     choosing: int = Field(
         default=1,
         ge=1,
-        description="trainings of each candidate, each from another log; the best mean on val is taken",
+        description="trainings of each candidate, each with a simulated log of its own; the best mean on val wins",
     )
 
     @field_validator("methods")
@@ -270,7 +270,7 @@ class Comparison:
         )
         training = training.model_copy(update={"stages": stages})
         trained = self.bench.train(labels, self.model, training, seed=seed)
-        return trained, our_facts(labels, training)
+        return trained, our_facts(labels, training, trained.classes)
 
     def _training(self, condition: Condition, log_seed: int, rate: float) -> TrainConfig:
         """The curriculum with its steps counted, and its rates as chosen."""
@@ -305,16 +305,18 @@ class Comparison:
         candidates = self._candidates(name)
         scores = np.empty((len(candidates), self.config.choosing))
         for number, candidate in enumerate(candidates):
+            is_new = False
             for log_seed in range(self.config.choosing):
                 place = (name, condition, number, log_seed)
                 score = self.store.find_choice(*place, candidate.told)
                 if score is None:
                     trained, _ = learn(condition, log_seed, _CHOOSING_SEED + log_seed, candidate)
-                    score = trained.score
+                    score, is_new = trained.score, True
                     self.store.keep_choice(*place, score, candidate.told)
                 scores[number, log_seed] = score
-            found = ", ".join(f"{score:.4f}" for score in scores[number])
-            self.data.reporter.say(f"  {candidate.told}: {found} on validation photos")
+            if is_new:
+                found = ", ".join(f"{score:.4f}" for score in scores[number])
+                self.data.reporter.say(f"  {candidate.told}: {found} on validation photos")
         best = int(np.argmax(scores.mean(axis=1)))
         return candidates[best], float(scores[best].mean())
 

@@ -130,7 +130,9 @@ def _train(
             sample_set, item_table.table, item_pictures, config.training.coarse_weight
         )
         if not sample_set.coarse_labels:
-            reporter.say("training.coarse_weight does nothing: no item has a coarse_label")
+            reporter.say(
+                "training.coarse_weight does nothing: no ID that is learned has an item with a coarse_label"
+            )
     validation = _validation(
         all_queries, item_table, read_truth(queries), held_out, config.training, samples
     )

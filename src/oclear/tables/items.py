@@ -17,7 +17,7 @@ from oclear.errors import TableError, nearest_name
 from oclear.tables.checks import codes_of, id_column, refuse_repeats, text_column
 from oclear.tables.pictures import Pictures, check_pictures, pictures_of
 from oclear.tables.read import need_table, read_source
-from oclear.tables.schema import ITEM_ID, ITEM_TEXTS
+from oclear.tables.schema import COARSE_LABEL, ITEM_ID, ITEM_TEXTS
 from oclear.tables.selection import select_rows
 
 
@@ -107,7 +107,10 @@ def read_items(path: Path) -> Items:
     table = source.table.set_column(source.table.column_names.index(ITEM_ID), ITEM_ID, ids)
     for name in ITEM_TEXTS:
         if name in table.column_names:
-            column = text_column(source, name, numbers=name == "coarse_label")
+            column = text_column(source, name, numbers=name == COARSE_LABEL)
+            if name == COARSE_LABEL:  # a blank one is none: else items without would be a group
+                blank = pc.equal(pc.utf8_trim_whitespace(column), "")
+                column = pc.if_else(blank, pa.scalar(None, pa.string()), column)
             table = table.set_column(table.column_names.index(name), name, column)
     return Items(path, table.replace_schema_metadata(None))
 

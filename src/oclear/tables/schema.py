@@ -11,7 +11,8 @@ Side = Literal["query", "document"]
 
 ITEM_ID, QUERY_ID, REQUEST_ID = "item_id", "query_id", "request_id"
 IMAGE_PATH, IMAGE = "image_path", "image"
-ITEM_TEXTS = ("title", "description", "coarse_label")
+COARSE_LABEL = "coarse_label"
+ITEM_TEXTS = ("title", "description", COARSE_LABEL)
 """The text columns of items with a fixed meaning; every further column is an attribute."""
 QUERY_COLUMNS = (QUERY_ID, IMAGE_PATH, IMAGE, "box", "split", "timestamp")
 EXPOSURE_COLUMNS = (

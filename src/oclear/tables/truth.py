@@ -107,7 +107,8 @@ def need_truth(path: Path, purpose: str) -> Truth:
     truth = read_truth(path)
     if truth is None:
         raise InputError(
-            f"{path}: the queries have no column 'item_id' and there is no truth.parquet", purpose
+            f"{path}: the queries have no column 'item_id' with values, and there is no table 'truth' beside them",
+            purpose,
         )
     return truth
 

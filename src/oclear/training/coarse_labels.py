@@ -8,15 +8,14 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from oclear.tables import Pictures
+from oclear.tables.schema import COARSE_LABEL
 from oclear.training.samples import SampleSet
-
-_COLUMN = "coarse_label"
 
 
 def add_coarse_labels(
     samples: SampleSet, items: pa.Table, documents: Pictures, weight: float
 ) -> SampleSet:
-    """The samples with the coarse labels of their IDs as further classes; the same where no item has one.
+    """The samples with the coarse labels of their IDs as further classes; the same where no ID has one.
 
     Args:
         samples: Of IDs alone.
@@ -24,9 +23,9 @@ def add_coarse_labels(
         documents: Pictures of the items.
         weight: See :meth:`SampleSet.with_coarse_labels`.
     """
-    if _COLUMN not in items.column_names:
+    if COARSE_LABEL not in items.column_names:
         return samples
-    coarse, names = coarse_of_ids(samples, documents, items[_COLUMN])
+    coarse, names = coarse_of_ids(samples, documents, items[COARSE_LABEL])
     return samples.with_coarse_labels(coarse, names, weight) if names else samples
 
 
@@ -41,7 +40,8 @@ def coarse_of_ids(
         coarse: Of each item, null where it has none.
 
     Returns:
-        (num_ids,) place of each ID's among the names, -1 where none of its documents has any; and the names.
+        (num_ids,) place of each ID's among the names, -1 where none of its documents has any; and the names that some
+        ID has, sorted: a class without samples would be a negative of every photo.
     """
     names = sorted(pc.unique(coarse).drop_null().to_pylist())
     of_item = pc.index_in(coarse, pa.array(names, coarse.type)).fill_null(-1).to_numpy()
@@ -51,7 +51,8 @@ def coarse_of_ids(
     ids, label = ids[label >= 0], label[label >= 0]
     pairs, counts = np.unique(np.stack([ids, label]), axis=1, return_counts=True)
     order = np.lexsort([pairs[1], -counts, pairs[0]])
-    first, at = np.unique(pairs[0][order], return_index=True)
+    ids, first = np.unique(pairs[0][order], return_index=True)
+    used, place = np.unique(pairs[1][order][first], return_inverse=True)
     found = np.full(samples.num_ids, -1, np.int64)
-    found[first] = pairs[1][order][at]
-    return found, tuple(names)
+    found[ids] = place
+    return found, tuple(names[label] for label in used)

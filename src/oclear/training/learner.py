@@ -110,8 +110,9 @@ class Learner:
             self.sample_losses = loss.detach().expand(len(rows))
             return loss
         label_weights = torch.from_numpy(samples.label_weights[rows]).to(self.device)
+        ids = torch.where(labels < samples.num_ids, labels, -1)
         # How sure governance is of a photo is how much it counts.
-        weights = label_weights.sum(dim=1).clamp(max=1.0)
+        weights = (label_weights * (ids >= 0)).sum(dim=1).clamp(max=1.0)
         output = self.proxies(
             embeddings,
             labels,
@@ -122,13 +123,16 @@ class Learner:
         self.sample_losses = output.sample_losses
         loss = output.loss
         if self.stage.alignment:
-            loss = loss + self.stage.alignment * self._alignment(
-                embeddings,
-                inputs.is_document,
-                # A document of the same coarse label alone is none of the photo's.
-                torch.where(labels < samples.num_ids, labels, -1),
-                label_weights,
-                self._margin_share(step),
+            loss = (
+                loss
+                + self.stage.alignment
+                * self._alignment(
+                    embeddings,
+                    inputs.is_document,
+                    ids,  # a document that has no more than the coarse label in common is none of the photo's
+                    label_weights,
+                    self._margin_share(step),
+                )
             )
         return loss
 

@@ -36,7 +36,7 @@ class SampleSet:
         is_document: (N,) bool.
         picture: (N,) int64, row in the pictures of the sample's side.
         labels: (N, P) int64 class indices, -1 where padded.
-        label_weights: (N, P) float32.
+        label_weights: (N, P) float32; 0 where padded.
         purity: (num_ids,) float32, estimated share of right members, in [0, 1].
         coarse_labels: Classes that follow the IDs: the catalogue's own groups, by name.
     """
@@ -63,24 +63,25 @@ class SampleSet:
         return self.num_ids + len(self.coarse_labels)
 
     def fingerprint(self) -> str:
-        """Hash of which picture belongs to which IDs, 16 hex digits."""
+        """Hash of which picture belongs to which classes, 16 hex digits."""
         digest = hashlib.sha256()
         for values in (self.category_ids, self.is_document, self.picture, self.labels):
             digest.update(np.ascontiguousarray(values).tobytes())
+        if self.coarse_labels:
+            digest.update("\n".join(self.coarse_labels).encode())
         return digest.hexdigest()[:16]
 
     def class_table(self) -> pa.Table:
-        """What each class stands for: ``class_index``, and ``category_id`` or ``coarse_label``; the other is null."""
-        ids, coarse = self.num_ids, self.coarse_labels
-        return pa.table(
-            {
-                "class_index": pa.array(range(ids + len(coarse)), pa.int64()),
-                "category_id": pa.array(
-                    [*self.category_ids.tolist(), *[None] * len(coarse)], pa.int64()
-                ),
-                "coarse_label": pa.array([*[None] * ids, *coarse], pa.string()),
+        """``class_index`` and ``category_id``; with coarse labels ``coarse_label`` too, where that is null."""
+        ids = pa.array(self.category_ids)
+        columns = {"category_id": ids}
+        if self.coarse_labels:
+            names = pa.array(self.coarse_labels, pa.string())
+            columns = {
+                "category_id": pa.concat_arrays([ids, pa.nulls(len(names), ids.type)]),
+                "coarse_label": pa.concat_arrays([pa.nulls(len(ids), names.type), names]),
             }
-        )
+        return pa.table({"class_index": np.arange(self.num_classes), **columns})
 
     def members(self, document: bool) -> Members:
         """The samples of each ID on one side."""
@@ -142,7 +143,7 @@ class SampleSet:
     def with_coarse_labels(
         self, coarse: NDArray[np.int64], names: tuple[str, ...], weight: float
     ) -> SampleSet:
-        """Coarse labels as classes after the IDs, and as a further label of the samples.
+        """Coarse labels as classes after the IDs, and as further labels of the samples.
 
         What is of one group then lies nearer together than by its IDs alone, so that a wrong answer is more often of
         the right group. Take :meth:`searched` before: it knows IDs only.
@@ -150,7 +151,11 @@ class SampleSet:
         Args:
             coarse: (num_ids,) place in ``names`` of the coarse label of each ID, -1 where it has none.
             names: The coarse labels.
-            weight: What the coarse label takes of the weight of a sample's labels, in (0, 1).
+            weight: The share of a label that is its ID's coarse label, in (0, 1).
+
+        Returns:
+            IDs weigh as before, coarse labels ``weight / (1 - weight)`` times as much as their IDs: the labels of a
+            sample are divided by their sum in the loss.
 
         Example:
             >>> samples = SampleSet(
@@ -161,23 +166,25 @@ class SampleSet:
             ...     label_weights=np.ones((2, 1), np.float32),
             ...     purity=np.ones(2, np.float32),
             ... )
-            >>> more = samples.with_coarse_labels(np.array([0, -1]), ("apples",), 0.25)
+            >>> more = samples.with_coarse_labels(np.array([0, -1]), ("apples",), 0.2)
             >>> more.labels.tolist(), more.label_weights.tolist()
-            ([[0, 2], [1, -1]], [[0.75, 0.25], [1.0, 0.0]])
+            ([[0, 2], [1, -1]], [[1.0, 0.25], [1.0, 0.0]])
         """
-        weights = np.where(self.labels >= 0, self.label_weights, -1)
-        strongest = self.labels[np.arange(len(self)), weights.argmax(axis=1)]
-        place = coarse[strongest]
-        share = np.where(place >= 0, weight, 0).astype(np.float32)
+        # Two IDs of one group give their sample one coarse label.
+        group = np.append(coarse, -1)[self.labels]
+        rows, places = np.nonzero(group >= 0)
+        pairs, pair = np.unique(rows * len(names) + group[rows, places], return_inverse=True)
+        ratio = weight / (1 - weight)
+        weights = np.bincount(pair, ratio * self.label_weights[rows, places])
+        row, name = np.divmod(pairs, len(names))
+        column = np.arange(len(row)) - np.searchsorted(row, row)
+        shape = len(self), int(column.max(initial=-1)) + 1
+        coarse_labels, coarse_weights = np.full(shape, -1), np.zeros(shape, np.float32)
+        coarse_labels[row, column], coarse_weights[row, column] = self.num_ids + name, weights
         return replace(
             self,
-            labels=np.column_stack([self.labels, np.where(place >= 0, self.num_ids + place, -1)]),
-            label_weights=np.column_stack(
-                [
-                    self.label_weights * (1 - share)[:, None],
-                    self.label_weights.sum(axis=1) * share,
-                ]
-            ),
+            labels=np.concatenate([self.labels, coarse_labels], axis=1),
+            label_weights=np.concatenate([self.label_weights, coarse_weights], axis=1),
             coarse_labels=names,
         )
 

@@ -49,6 +49,7 @@ class Trained:
         steps: All of them.
         seconds: From new heads to the best weights.
         level: What its frozen part gives; None where nothing was frozen.
+        classes: That it was learned among.
     """
 
     model: TwoTowerModel
@@ -56,6 +57,7 @@ class Trained:
     steps: int
     seconds: float
     level: Level | None
+    classes: int = 0
 
 
 class Bench:
@@ -124,7 +126,14 @@ class Bench:
         if level == "embedding":
             level = "pooled"
         assert result.best_score is not None, "there are validation photos"
-        return Trained(made, result.best_score, result.steps, time.monotonic() - began, level)
+        return Trained(
+            made,
+            result.best_score,
+            result.steps,
+            time.monotonic() - began,
+            level,
+            samples.num_classes,
+        )
 
     def looks_of(self, trained: Trained) -> Looks:
         """What a trained model sees, for a second round of governance; texts look as before."""
@@ -292,9 +301,8 @@ def without_text(model: ModelConfig) -> ModelConfig:
     return model.model_copy(update={"text_encoder": None})
 
 
-def our_facts(labels: Labelled, training: TrainConfig) -> dict[str, Any]:
-    """IDs, and the cosines of an epoch of classification among them in the last stage."""
-    classes = labels.samples.num_classes
+def our_facts(labels: Labelled, training: TrainConfig, classes: int) -> dict[str, Any]:
+    """Classes, and the cosines of an epoch of classification among them in the last stage."""
     stage = training.resolve(classes).stages[-1]
     assert stage.selection is not None, "it is settled"
     photos = int((~labels.samples.is_document).sum())

@@ -34,6 +34,7 @@ from oclear.model.preprocessing import ImagePreprocessing
 from oclear.output import atomic_folder
 from oclear.progress import Reporter
 from oclear.tables import Pictures, find_table, read_items, read_queries
+from oclear.tables.schema import plain_type
 from oclear.training import SampleSet
 from oclear.training.augmentation import Augmentation, AugmentationConfig
 
@@ -106,7 +107,7 @@ def _table(data: Path, name: str, *columns: str) -> pa.Table:
             f"{data}: this benchmark takes {name}.parquet with {', '.join(sorted(wanted))}",
             "Write the table so; other commands take other forms too.",
         )
-    if not pa.types.is_string(table["image_path"].type):
+    if not pa.types.is_string(plain_type(table["image_path"].type)):
         raise InputError(
             f"{data}: this benchmark takes one picture path in each row of {name}.parquet",
             "Give one of an item's pictures.",

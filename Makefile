@@ -16,9 +16,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: install
 	$(BIN)/oclear demo --out runs/demo --overwrite
 
-# A file's tests share what they set up, so a file is one worker's. Four workers need some 8 GB.
 test: install
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow

@@ -16,9 +16,6 @@ import pytest
 # Tests with several ranks fork them from a server that has imported what all need. Arrow's allocator would run a thread
 # in it, and a fork while a thread holds a lock may hang.
 os.environ.setdefault("JE_ARROW_MALLOC_CONF", "background_thread:false")
-# Workers side by side have a core each.
-if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
 multiprocessing.set_forkserver_preload(["oclear.training"])
 
 

@@ -12,7 +12,7 @@ import torch
 
 from oclear.datasets import ShopConfig, generate_shop
 from oclear.model import ModelConfig, TwoTowerModel
-from oclear.tables import Pictures, SkippedImages, read_items, read_queries, read_truth
+from oclear.tables import Pictures, SkippedImages, need_truth, read_items, read_queries
 from oclear.training.feature_cache import cache_pictures
 
 
@@ -137,8 +137,8 @@ def of_shop(shop: Shop, folder: Path) -> Task:
     if not (tables / "products.parquet").is_file():
         shutil.rmtree(tables, ignore_errors=True)
         generate_shop(tables, ShopConfig(products=shop.products))
-    items, queries, truth = read_items(tables), read_queries(tables), read_truth(tables)
-    assert truth is not None
+    items, queries = read_items(tables), read_queries(tables)
+    truth = need_truth(tables, "The shop is generated with it.")
     _, product = np.unique(
         pq.read_table(tables / "products.parquet")["product_id"], return_inverse=True
     )

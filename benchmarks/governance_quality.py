@@ -40,10 +40,10 @@ from oclear.tables import (
     Items,
     Queries,
     SkippedImages,
+    need_truth,
     read_exposures,
     read_items,
     read_queries,
-    read_truth,
     write_table,
 )
 
@@ -84,8 +84,7 @@ def make_set(work: Path, shop: ShopConfig, reporter: Reporter) -> None:
         reporter.say(f"drawing {shop.products:,} products")
         generate_shop(work / "shop", shop)
     items, queries = read_items(work / "shop"), read_queries(work / "shop")
-    truth = read_truth(work / "shop")
-    assert truth is not None
+    truth = need_truth(work / "shop", "The shop is generated with it.")
     for wrong in WRONG:
         log = work / f"log_{wrong}.parquet"
         if not log.is_file():

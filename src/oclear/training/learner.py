@@ -123,16 +123,9 @@ class Learner:
         self.sample_losses = output.sample_losses
         loss = output.loss
         if self.stage.alignment:
-            loss = (
-                loss
-                + self.stage.alignment
-                * self._alignment(
-                    embeddings,
-                    inputs.is_document,
-                    ids,  # a document that has no more than the coarse label in common is none of the photo's
-                    label_weights,
-                    self._margin_share(step),
-                )
+            # By IDs: a document that has no more than the coarse label in common is none of the photo's.
+            loss = loss + self.stage.alignment * self._alignment(
+                embeddings, inputs.is_document, ids, label_weights, self._margin_share(step)
             )
         return loss
 

@@ -59,10 +59,11 @@ def chosen_arms(
     if first:
         return first_experiments(config, len(read_items(data)))
     names = list(PARTS) if parts is None else [name.strip() for name in parts.split(",") if name]
-    chosen = arms_of(config, [name for name in names if name != _COARSE], arms)
-    if _COARSE in names:
-        if COARSE_LABEL in read_items(data).table.column_names:
-            return arms_of(config, names, arms)
+    is_bare = _COARSE in names and COARSE_LABEL not in read_items(data).table.column_names
+    if is_bare:
+        names.remove(_COARSE)
+    chosen = arms_of(config, names, arms)
+    if is_bare:
         chosen.left_out[_COARSE] = "no item has a coarse_label"
     return chosen
 
